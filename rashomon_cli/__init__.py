@@ -1,0 +1,1 @@
+"""Measure the Rashomon set of a trained network."""

@@ -1,0 +1,1 @@
+"""The command line: parse, call one operation, render. One file a command; nothing here imports torch at start-up."""

@@ -1,0 +1,160 @@
+"""What a person sees: results on stdout, progress and hints on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from rashomon_cli.core.results import Metric
+
+NARROW = 60
+
+
+class RateColumn(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, once it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+class Bar:
+    """Progress of an operation as one bar on stderr; nothing where stderr is no terminal.
+
+    Args:
+        quiet: show no bar and no notes.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, markup=False, highlight=False)
+        narrow = self._console.width < NARROW
+        columns: list[ProgressColumn | str] = [TextColumn("{task.description}"), BarColumn(bar_width=None)]
+        columns += [] if narrow else [MofNCompleteColumn(), RateColumn()]
+        columns += [TimeRemainingColumn(compact=True)]
+        columns += [] if narrow else [TimeElapsedColumn(), TextColumn("{task.fields[loss]}")]
+        hidden = quiet or not self._console.is_terminal
+        self._progress = Progress(*columns, console=self._console, disable=hidden, transient=True)
+        self._task: Any = None
+        self._quiet = quiet
+
+    def __enter__(self) -> Bar:
+        """Begin to draw."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def start(self, title: str, steps: int) -> None:
+        """A new phase of so many steps."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(escape(title), total=max(steps, 1), loss="")
+
+    def tick(self, loss: float | None = None) -> None:
+        """One step is done."""
+        if self._task is not None:
+            fields = {} if loss is None else {"loss": f"loss {loss:.4f}"}
+            self._progress.update(self._task, advance=1, **fields)
+
+    def note(self, text: str) -> None:
+        """A line on stderr."""
+        if not self._quiet:
+            self._console.print(f"note: {text}", soft_wrap=True)
+
+
+def show_error(message: str, hint: str | None) -> None:
+    """One line of what is wrong, one of what to do."""
+    flat = " ".join(message.split())
+    print(f"error: {flat}", file=sys.stderr)
+    if hint:
+        print(f"hint: {' '.join(hint.split())}", file=sys.stderr)
+
+
+def show_json(value: Any) -> None:
+    """One JSON document on stdout, never wrapped."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
+    """Headline numbers: scalars one a line, lists side by side as a table over points."""
+    out = Console(markup=False, highlight=False)
+    out.print(title, soft_wrap=True)
+    lists = {k: v for k, v in metrics.items() if isinstance(v, list)}
+    scalars = {k: v for k, v in metrics.items() if not isinstance(v, list) and not k.endswith("_stderr")}
+    if scalars:
+        width = max(map(len, scalars))
+        for name, value in scalars.items():
+            error = metrics.get(f"{name}_stderr")
+            print(f"  {name:<{width}}  {number(value)}{plus_minus(error)}")
+    if lists:
+        estimates = [name for name in lists if not name.endswith("_stderr") and name != "t"]
+        rows = [
+            [name]
+            + [f"{number(v)}{plus_minus(e)}" for v, e in zip(lists[name], lists.get(f"{name}_stderr", [None] * 999))]
+            for name in estimates
+        ]
+        heads = ["t", *[number(t) for t in lists.get("t", range(max(map(len, lists.values()))))]]
+        show_table(heads, rows, numeric=range(1, len(heads)))
+
+
+def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:
+    """A plain table; on a narrow terminal, where it does not fit, one block of lines a row."""
+    out = Console(markup=False, highlight=False)
+    needed = sum(max([len(head), *[len(row[i]) for row in rows]]) + 2 for i, head in enumerate(heads))
+    if out.is_terminal and needed > out.width:
+        width = max(map(len, heads))
+        for row in rows:
+            print(row[0])
+            for head, cell in list(zip(heads, row))[1:]:
+                if cell:
+                    print(f"  {head:<{width}}  {cell}")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="right" if index in numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table, width=max(needed, 20), soft_wrap=True, crop=False)
+
+
+def number(value: Metric) -> str:
+    """A number as a person reads it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return "–"
+        return f"{value:.4g}"
+    return str(value)
+
+
+def plus_minus(error: Metric) -> str:
+    """A standard error behind its estimate."""
+    if not isinstance(error, float | int) or isinstance(error, bool) or not math.isfinite(error):
+        return ""
+    return f" ± {error:.1g}" if error else ""

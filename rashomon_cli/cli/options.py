@@ -1,0 +1,95 @@
+"""Command-line flags made from the pydantic models that operations define: an option is written once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from rashomon_cli.core.options import Config, build, flag_of, option
+
+_SIMPLE = (str, int, float, bool, Path)
+
+
+class Common(Config):
+    """Options of every command."""
+
+    store: Path | None = option(None, "Folder of the store (or RASHOMON_STORE; default ./rashomon-store).")
+    json_: bool = option(False, "Print one JSON object.", flag="--json")
+    quiet: bool = option(False, "Print ids only.", flag="-q")
+    debug: bool = option(False, "Show the traceback of an error.", flag="--debug")
+
+
+def bind(function: Callable[..., None], **models: type[Config]) -> Callable[..., None]:
+    """Give a function the flags of its models' fields.
+
+    Args:
+        function: takes one keyword argument per entry of ``models``, an instance of it.
+        models: config classes by parameter name; no field name occurs twice.
+
+    Returns:
+        A function for ``typer.Typer.command`` that validates the flags and calls ``function``.
+    """
+    homes: dict[str, str] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter, model in models.items():
+        for name, field in model.model_fields.items():
+            if name in homes:
+                raise ValueError(f"option {name!r} is in {homes[name]} and in {parameter}")
+            homes[name] = parameter
+            parameters.append(_parameter(name, field))
+    parameters.sort(key=lambda p: get_args(p.annotation)[1].__class__.__name__ != "ArgumentInfo")
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        split: dict[str, dict[str, Any]] = {parameter: {} for parameter in models}
+        for name, value in values.items():
+            split[homes[name]][name] = value
+        function(**{parameter: build(models[parameter], given) for parameter, given in split.items()})
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    default = None if field.default is PydanticUndefined else field.default
+    if field.default_factory is not None:
+        default = field.get_default(call_default_factory=True)
+    kind = _cli_type(field.annotation)
+    if kind is str and default is not None and not isinstance(default, str):
+        default = ",".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
+    info: Any
+    if extra.get("argument"):
+        metavar = str(extra.get("metavar") or "") or None
+        info = typer.Argument(help=field.description, metavar=metavar, show_default=False)
+        required = field.is_required()
+        kind = list[str] if get_origin(field.annotation) in (tuple, list) else kind
+        default = inspect.Parameter.empty if required else (list(default) if kind == list[str] else default)
+    else:
+        flag = str(extra.get("flag") or flag_of(name))
+        names = [flag, "--quiet"] if flag == "-q" else [flag]
+        if kind is bool and default is True:
+            names = [f"{flag}/--no-{flag.removeprefix('--')}"]
+        info = typer.Option(*names, help=field.description, show_default=default not in (None, False, ""))
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+
+
+def _cli_type(annotation: Any) -> Any:
+    """The type that Typer parses; what it does not know is a string for pydantic to read."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        inner = _cli_type(members[0]) if len(members) == 1 else str
+        return typing.Optional[inner] if len(members) < len(get_args(annotation)) else inner  # noqa: UP045
+    if get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation)):
+        return annotation
+    return annotation if annotation in _SIMPLE else str

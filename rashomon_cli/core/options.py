@@ -1,0 +1,111 @@
+"""Where an option is written once: a frozen pydantic model gives its name, default, help, unit and bounds.
+
+The command line's flags, the record in ``request.json`` and the Python API all come from these models.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rashomon_cli.core.errors import UsageError
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """Base of every operation's options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def record(self) -> dict[str, Any]:
+        """The options as JSON values, for ``request.json`` and the run's key.
+
+        References to runs are left out: the run's parents stand for them, and names may change.
+        """
+        return self.model_dump(mode="json", exclude=self._references())
+
+    @classmethod
+    def _references(cls) -> set[str]:
+        fields = cls.model_fields.items()
+        return {n for n, f in fields if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get("reference")}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flag: str | None = None,
+    unit: str | None = None,
+    reference: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field of a :class:`Config` that becomes a command-line flag.
+
+    Args:
+        default: the default value.
+        help: one line, shown by ``--help``.
+        flag: the flag, where it is not the field's name with dashes.
+        unit: unit of the value, shown in the help.
+        reference: whether the value names a run.
+        bounds: pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``pattern``.
+
+    Returns:
+        A pydantic field.
+    """
+    text = f"{help} [{unit}]" if unit else help
+    extra: dict[str, Any] = ({"flag": flag} if flag else {}) | ({"reference": True} if reference else {})
+    return Field(default, description=text, json_schema_extra=extra or None, **bounds)
+
+
+def argument(help: str, *, default: Any = ..., metavar: str | None = None, **bounds: Any) -> Any:
+    """A field of a :class:`Config` that becomes a positional argument and names one or more runs.
+
+    Args:
+        help: one line, shown by ``--help``.
+        default: the default value; required where it is left out.
+        metavar: how the argument is written in the help.
+        bounds: pydantic's bounds.
+
+    Returns:
+        A pydantic field.
+    """
+    extra: dict[str, Any] = {"argument": True, "reference": True, "metavar": metavar or ""}
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+def build(model: type[C], values: dict[str, Any]) -> C:
+    """Make a config and turn pydantic's complaint into one line.
+
+    Args:
+        model: the config class.
+        values: field names and values.
+
+    Returns:
+        The validated config.
+
+    Raises:
+        UsageError: naming the first field that is wrong, its value, and what is allowed.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else model.__name__
+        found = model.model_fields.get(name)
+        flag = flag_of(name, found.json_schema_extra if found else None)
+        message = first["msg"].removeprefix("Value error, ")
+        hint = found.description if found is not None and found.description else None
+        raise UsageError(f"{flag} = {values.get(name)!r}: {message[0].lower()}{message[1:]}", hint) from None
+
+
+def flag_of(name: str, extra: Any = None) -> str:
+    """The command-line flag of a field: ``--weight-decay`` of ``weight_decay``."""
+    if isinstance(extra, dict):
+        if extra.get("argument"):
+            return name.upper()
+        if extra.get("flag"):
+            return str(extra["flag"]).split("/")[0]
+    return "--" + name.replace("_", "-")

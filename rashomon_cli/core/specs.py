@@ -1,0 +1,94 @@
+"""Specifications as users write them: ``preresnet20(width=32)``, ``file.py:factory(k=1)``, ``digits``, ``NAME@0.25``."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from rashomon_cli.core.errors import UsageError
+
+_CALL = re.compile(r"^(?P<target>[^()]+?)(?:\((?P<arguments>.*)\))?$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A builder or data source with its keyword arguments."""
+
+    target: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The canonical text: arguments sorted by name."""
+        if not self.arguments:
+            return self.target
+        return f"{self.target}({', '.join(f'{k}={v!r}' for k, v in sorted(self.arguments.items()))})"
+
+
+def parse_spec(text: str) -> Spec:
+    """Read ``target`` or ``target(name=literal, …)``; nothing is evaluated but literals.
+
+    Args:
+        text: what the user wrote.
+
+    Returns:
+        The target and its keyword arguments.
+
+    Raises:
+        UsageError: if it is not of this form.
+    """
+    hint = "write it as preresnet20(width=32) or path/to/file.py:factory(depth=3)"
+    match = _CALL.match(text.strip())
+    if match is None:
+        raise UsageError(f"cannot read {text!r}", hint)
+    inside = match["arguments"]
+    if inside is None:
+        return Spec(match["target"].strip())
+    try:
+        call = ast.parse(f"f({inside})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError("only name=value arguments are possible")
+        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"cannot read the arguments of {text!r}: {error}", hint) from None
+    return Spec(match["target"].strip(), arguments)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run named on the command line, with the position on a path where one is given."""
+
+    name: str
+    t: float | None = None
+
+    def __str__(self) -> str:
+        """``NAME`` or ``NAME@t``."""
+        return self.name if self.t is None else f"{self.name}@{self.t:g}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Read ``NAME`` or ``NAME@t`` with t in [0, 1].
+
+    Args:
+        text: what the user wrote.
+
+    Returns:
+        The name and t (None where there is no ``@``).
+
+    Raises:
+        UsageError: if t is no number in [0, 1] or the name is empty.
+    """
+    name, at, position = text.partition("@")
+    if not name:
+        raise UsageError("a run name is empty", "rashomon ls")
+    if not at:
+        return Reference(name)
+    try:
+        t = float(position)
+    except ValueError:
+        raise UsageError(f"{position!r} in {text!r} is not a number", f"write {name}@0.5") from None
+    if not (math.isfinite(t) and 0.0 <= t <= 1.0):
+        raise UsageError(f"t = {position} in {text!r} is outside [0, 1]", f"write {name}@0.5")
+    return Reference(name, t)

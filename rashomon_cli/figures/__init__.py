@@ -1,0 +1,1 @@
+"""Named arrays in, figures out."""

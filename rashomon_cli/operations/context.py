@@ -1,0 +1,152 @@
+"""Where and how an operation runs: nothing here is part of a run's key."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rashomon_cli.core.errors import UsageError
+from rashomon_cli.core.options import Config, option
+from rashomon_cli.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Where(Config):
+    """Options of every publishing command that say where and how, not what."""
+
+    name: str | None = option(None, "Name of the new run; made from its content where left out.")
+    device: str = option("auto", "Where to compute: auto, cpu, cuda or cuda:N.", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    data_root: Path | None = option(None, "Folder with the files of named data sets (or RASHOMON_DATA).")
+    again: bool = option(False, "Make a new run even where this request was already carried out.", flag="--again")
+    dry_run: bool = option(False, "Print the steps and their forward passes, then stop.", flag="--dry-run")
+
+
+class Progress(Protocol):
+    """How an operation tells what it is doing; the command line draws a bar, a library call may keep silent."""
+
+    def start(self, title: str, steps: int) -> None:
+        """A new phase of so many steps."""
+        ...
+
+    def tick(self, loss: float | None = None) -> None:
+        """One step is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should know: a warning, or what was skipped."""
+        ...
+
+
+class Silence:
+    """A :class:`Progress` that shows nothing."""
+
+    def start(self, title: str, steps: int) -> None:
+        """Nothing is shown."""
+
+    def tick(self, loss: float | None = None) -> None:
+        """Nothing is shown."""
+
+    def note(self, text: str) -> None:
+        """Nothing is shown."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What an operation would do: for each step, its number of forward passes of one example."""
+
+    steps: Mapping[str, int]
+
+
+@dataclass
+class Context:
+    """A store and the circumstances of one call.
+
+    Attributes:
+        store: where runs are read and published.
+        where: name, device and the like.
+        progress: told of every step.
+        argv: the command line, for the record.
+        notes: what was told to the user, for the record.
+    """
+
+    store: Store
+    where: Where = field(default_factory=Where)
+    progress: Progress = field(default_factory=Silence)
+    argv: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Tell the user something, and keep it in the run's record."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.progress.note(text)
+
+    def torch_device(self) -> torch.device:
+        """The device to compute on, with TF32 off.
+
+        Raises:
+            UsageError: if CUDA was asked for and is not there.
+        """
+        import torch
+
+        wanted = self.where.device
+        available = torch.cuda.is_available()
+        if wanted.startswith("cuda"):
+            number = int(wanted.partition(":")[2] or 0)
+            if not available or number >= torch.cuda.device_count():
+                found = f"{torch.cuda.device_count()} CUDA devices" if available else "no CUDA device"
+                raise UsageError(f"--device {wanted}: this machine has {found}", "--device cpu")
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        return torch.device(("cuda" if available else "cpu") if wanted == "auto" else wanted)
+
+    def details(self, device: torch.device) -> dict[str, Any]:
+        """The fields of ``run.json`` that say how a run was made: argv, notes, code, versions."""
+        return {"argv": self.argv, "notes": self.notes, "code": code_state(), "versions": versions(device)}
+
+
+def versions(device: torch.device) -> dict[str, Any]:
+    """Versions, device and threads: "bit for bit" means at equal ones."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "rashomon": version("rashomon-cli"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "platform": sys.platform,
+    }
+
+
+def code_state() -> dict[str, Any]:
+    """Git commit of the caller's project and whether it has uncommitted changes; empty outside a checkout."""
+    try:
+        environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, env=environment, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=environment,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit, "dirty": bool(changes)}

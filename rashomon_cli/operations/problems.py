@@ -1,0 +1,138 @@
+"""From a builder, data and a loss to a :class:`~rashomon_cli.science.problem.Problem`; torch is imported on use."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.operations.context import Context
+from rashomon_cli.sources import builders, data, imports
+
+if TYPE_CHECKING:
+    import torch
+
+    from rashomon_cli.science.problem import Loss, Problem
+    from rashomon_cli.sources.batches import Batches
+
+LOSSES = {"cross-entropy": "cross_entropy", "mse": "squared_error"}
+EVALUATION_BATCH = 500
+
+
+def check_loss(name: str) -> None:
+    """Refuse a loss that does not exist, without importing torch.
+
+    Raises:
+        UsageError: if it is neither built in nor ``module:function``.
+    """
+    if name in LOSSES:
+        return
+    if imports.is_import(name):
+        imports.source_file(name)
+        return
+    near = difflib.get_close_matches(name, LOSSES, 1)
+    hint = f"did you mean {near[0]}?" if near else "cross-entropy, mse, or module:function"
+    raise UsageError(f"no loss {name!r}", hint)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A problem and where it came from.
+
+    Attributes:
+        problem: model, loss and data.
+        builder: of the model.
+        source: of the data.
+        data: the data.
+        data_record: what ``run.json`` keeps of them.
+    """
+
+    problem: Problem
+    builder: builders.Builder
+    source: data.Source
+    data: data.Data
+    data_record: dict[str, Any]
+
+    def batches(self, split: str) -> Batches:
+        """The training or test examples, un-augmented."""
+        found: Any = self.problem.train if split == "train" else self.problem.test
+        batches: Batches = found
+        return batches
+
+
+def load(
+    context: Context,
+    builder: builders.Builder,
+    source: data.Source,
+    loss: str,
+    *,
+    device: torch.device,
+    float64: bool = False,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+) -> Loaded:
+    """Read the data, make the module and check that they fit by one forward pass of two examples.
+
+    Args:
+        context: store (for its cache) and circumstances.
+        builder: of the model.
+        source: of the data.
+        loss: name of the loss.
+        device: where to compute.
+        float64: whether to measure in double precision.
+        weight_decay: of the training.
+        seed: of the module's initial parameters.
+
+    Returns:
+        The problem; its module has the initial parameters of the seed.
+
+    Raises:
+        Refused: if model, data and loss do not fit.
+    """
+    import torch
+
+    from rashomon_cli.core.seeds import derive
+    from rashomon_cli.science.problem import Layout, Problem, fresh_buffers
+    from rashomon_cli.sources.batches import batches
+
+    found = source.load(context.store.cache)
+    kept = data.record(source, found)
+    statistics = (kept["mean"], kept["std"]) if kept["mean"] else None
+    dtype = torch.float64 if float64 else torch.float32
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init"))
+        module = builder.make(found.input_shape, found.num_classes).to(device=device, dtype=dtype)
+    if not any(True for _ in module.parameters()):
+        raise Refused(f"the model {builder.spec} has no parameters")
+    train, test = (
+        batches(x, y, device=device, statistics=statistics, batch_size=EVALUATION_BATCH, dtype=dtype)
+        for x, y in ((found.x_train, found.y_train), (found.x_test, found.y_test))
+    )
+    loss_function = _loss(loss)
+    problem = Problem(module, Layout.of(module), loss_function, train, test, not found.is_regression, weight_decay)
+    x, y = next(iter(train))
+    try:
+        module.eval()
+        with torch.no_grad():
+            theta = problem.layout.flatten(dict(module.named_parameters()))
+            outputs = problem.outputs(theta, fresh_buffers(module), x[:2])
+            each = problem.loss(outputs, y[:2])
+    except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        hint = f"one input has the shape {found.input_shape}; see --debug for the place"
+        raise Refused(f"{builder.spec}, {source.spec} and the loss {loss} do not fit: {reason}", hint) from error
+    if each.shape != y[:2].shape[:1]:
+        raise Refused(
+            f"the loss {loss} gives {tuple(each.shape)} for 2 examples", "it must return one value each: (N,)"
+        )
+    if problem.classifies and (outputs.ndim != 2 or outputs.shape[1] < found.num_classes):
+        raise Refused(f"the model gives outputs {tuple(outputs.shape)} for {found.num_classes} classes")
+    return Loaded(problem, builder, source, found, kept)
+
+
+def _loss(name: str) -> Loss:
+    from rashomon_cli.science import problem
+
+    found: Loss = getattr(problem, LOSSES[name]) if name in LOSSES else imports.load(name)
+    return found

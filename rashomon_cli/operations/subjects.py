@@ -1,0 +1,184 @@
+"""From a run's name to what science works on: a model, or a path, with its problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rashomon_cli.core.errors import Damaged, Refused, UsageError
+from rashomon_cli.core.results import Array
+from rashomon_cli.core.specs import Reference, parse_reference
+from rashomon_cli.operations import problems
+from rashomon_cli.operations.context import Context
+from rashomon_cli.sources import builders, data
+from rashomon_cli.store import Parent, Run
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from rashomon_cli.science.problem import Layout
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run that was named, and the position on its path where one was given."""
+
+    run: Run
+    reference: Reference
+
+    @property
+    def t(self) -> float | None:
+        """Position on the path."""
+        return self.reference.t
+
+    @property
+    def label(self) -> str:
+        """``NAME`` or ``NAME@t`` with the run's present name."""
+        return str(Reference(self.run.name, self.t))
+
+    def parent(self, role: str) -> Parent:
+        """The record of this run as a parent."""
+        main = self.run.record.artifacts[0].sha256 if self.run.record.artifacts else None
+        return Parent(id=self.run.id, role=role, t=self.t, sha256=main)
+
+
+def find(context: Context, text: str, *kinds: str) -> Subject:
+    """Look up a run and check its kind; nothing of it is loaded.
+
+    Args:
+        context: the store.
+        text: ``NAME``, an id or its prefix, or ``NAME@t``.
+        kinds: what it may be; a path with ``@t`` counts as a model.
+
+    Returns:
+        The run and the position.
+
+    Raises:
+        UsageError: if there is none, or it is of another kind, or t is given for what is no path.
+    """
+    reference = parse_reference(text)
+    run = context.store.find(reference.name)
+    if reference.t is not None and run.kind != "path":
+        raise UsageError(f"{run.name} is a {run.kind}, it has no position @{reference.t:g}", f"write {run.name}")
+    kind = "model" if reference.t is not None else run.kind
+    if kind not in kinds:
+        hint = f"write {run.name}@0.5 for a model on it" if run.kind == "path" else "rashomon ls"
+        raise UsageError(f"{run.name} is a {run.kind}; this takes a {' or a '.join(kinds)}", hint)
+    return Subject(run, reference)
+
+
+def load_problem(context: Context, run: Run, device: torch.device, float64: bool = False) -> problems.Loaded:
+    """The problem that a model or path was made for: its builder, its data, its loss.
+
+    Raises:
+        UsageError: if the builder's file or the data are gone.
+        Refused: if they no longer fit.
+    """
+    record = run.record
+    if record.builder is None or record.data is None:
+        raise Refused(f"run {run.name} keeps no model", "rashomon ls")
+    builder, warning = builders.of_record(record.builder)
+    if warning:
+        context.note(warning)
+    source = data.resolve(record.data["spec"], context.where.data_root)
+    if source.fingerprint != record.data["fingerprint"]:
+        context.note(f"the data {record.data['spec']} are not those that {run.name} was made with")
+    return problems.load(
+        context,
+        builder,
+        source,
+        record.config["loss"],
+        device=device,
+        float64=float64,
+        weight_decay=float(record.config.get("weight_decay", 0.0)),
+    )
+
+
+def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+    """Parameters (P,) and buffers of a model run, in the problem's precision.
+
+    Raises:
+        Damaged: if the file was altered.
+        Refused: if names or shapes are not those of the builder's module.
+    """
+    import torch
+
+    arrays = run.tensors("model.safetensors")
+    layout, module = loaded.problem.layout, loaded.problem.module
+    wanted = dict(zip(layout.names, map(tuple, layout.shapes), strict=True))
+    wanted |= {name: tuple(value.shape) for name, value in module.named_buffers()}
+    found = {name: array.shape for name, array in arrays.items()}
+    check_fit(wanted, found, f"run {run.name}", str(loaded.builder.spec))
+    dtype = next(module.parameters()).dtype
+
+    def tensor(name: str) -> Tensor:
+        value = torch.from_numpy(np.array(arrays[name])).to(device)
+        return value.to(dtype) if value.is_floating_point() else value
+
+    theta = layout.flatten({name: tensor(name) for name in layout.names})
+    return theta, {name: tensor(name) for name, _ in module.named_buffers()}
+
+
+def load_model(
+    context: Context, loaded: problems.Loaded, subject: Subject, device: torch.device
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Parameters (P,) and buffers of a model run.
+
+    Raises:
+        Damaged: if a file was altered.
+        Refused: if names or shapes are not those of the builder's module.
+    """
+    return load_theta(loaded, subject.run, device)
+
+
+def model_files(
+    layout: Layout, theta: Tensor, buffers: Mapping[str, Tensor], mask: Tensor | None
+) -> dict[str, tuple[dict[str, Array], dict[str, Any]]]:
+    """The safetensors files of a model run: a state dict that plain PyTorch loads, and the mask where there is one."""
+    named = {**layout.split(theta), **buffers}
+    files: dict[str, tuple[dict[str, Array], dict[str, Any]]] = {
+        "model.safetensors": ({name: value.detach().cpu().numpy() for name, value in named.items()}, {})
+    }
+    if mask is not None:
+        kept = {name: (value != 0).cpu().numpy() for name, value in layout.split(mask).items()}
+        files["mask.safetensors"] = (kept, {})
+    return files
+
+
+def check_fit(wanted: dict[str, tuple[int, ...]], found: dict[str, Any], what: str, builder: str) -> None:
+    """Refuse tensors that are not those of a module.
+
+    Raises:
+        Refused: naming the first tensors and shapes that differ.
+    """
+    lacking = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted]
+    different = [n for n in wanted if n in found and tuple(found[n]) != wanted[n]]
+    if lacking or extra or different:
+        parts = [f"lacks {', '.join(lacking[:3])}"] if lacking else []
+        parts += [f"has {', '.join(extra[:3])} besides"] if extra else []
+        parts += [f"{n} is {tuple(found[n])}, not {wanted[n]}" for n in different[:3]]
+        raise Refused(f"{what} does not fit {builder}: {'; '.join(parts)}", "check the builder and its arguments")
+
+
+def load_mask(loaded: problems.Loaded, run: Run, device: torch.device) -> Tensor | None:
+    """The pruning mask (P,) of a model run: 0 where a weight is gone for good; None where nothing was pruned.
+
+    Raises:
+        Damaged: if the file was altered.
+    """
+    import torch
+
+    if not any(a.path == "mask.safetensors" for a in run.record.artifacts):
+        return None
+    arrays = run.tensors("mask.safetensors")
+    if set(arrays) != set(loaded.problem.layout.names):
+        raise Damaged(f"mask.safetensors of {run.name} is not that of {loaded.builder.spec}", "make the run again")
+    dtype = next(loaded.problem.module.parameters()).dtype
+    named = {name: torch.from_numpy(np.array(array)).to(device=device, dtype=dtype) for name, array in arrays.items()}
+    return loaded.problem.layout.flatten(named)
+

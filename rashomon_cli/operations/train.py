@@ -1,0 +1,232 @@
+"""``rashomon train``: one model from a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from rashomon_cli.core.options import Config, option
+from rashomon_cli.core.results import Result, Variable, scalar, series
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.sources import builders, data
+from rashomon_cli.store import Job, Run
+
+if TYPE_CHECKING:
+    from rashomon_cli.science.training import TrainState
+
+_CURVES = {
+    "train_loss": ("nat", "loss on un-augmented training examples"),
+    "train_accuracy": ("1", "accuracy on un-augmented training examples"),
+    "test_loss": ("nat", "loss on test examples"),
+    "test_accuracy": ("1", "accuracy on test examples"),
+}
+
+
+class TrainConfig(Config):
+    """Options of ``train``."""
+
+    model: str = option("preresnet20", "Builder: a name, name(width=8), path/to/file.py:factory or module:factory.")
+    data: str = option("cifar10", "Data: digits, photos, mnist, cifar10, folder:PATH, npz:PATH, module:factory.")
+    loss: str = option("cross-entropy", "Loss: cross-entropy, mse, or module:function giving one value an example.")
+    init: str | None = option(None, "Run whose weights to start from; its pruning mask holds.", reference=True)
+    seed: int = option(0, "Seed of the initial parameters, the batches and the augmentation.", ge=0)
+    epochs: int = option(20, "Passes over the training data.", ge=1)
+    batch_size: int = option(128, "Examples a step.", ge=1)
+    lr: float = option(0.1, "Largest learning rate.", gt=0)
+    momentum: float = option(0.9, "Nesterov momentum; 0 for plain SGD.", ge=0, lt=1)
+    weight_decay: float = option(5e-4, "L2 penalty on all parameters.", ge=0)
+    schedule: Literal["one-cycle", "step", "constant"] = option("one-cycle", "Learning-rate schedule.")
+    label_smoothing: float = option(0.0, "Share of the uniform distribution in the training targets.", ge=0, lt=1)
+    augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation; auto: crop and flip natural images.")
+    precision: Literal["auto", "bf16", "float32"] = option("auto", "Arithmetic of the training steps.")
+    eval_samples: int = option(5000, "Examples of each split in the per-epoch figures.", ge=1, unit="examples")
+
+
+def train(context: Context, config: TrainConfig) -> Run | DryRun:
+    """Train one model and publish it as a run of kind ``model``.
+
+    Args:
+        context: store and circumstances.
+        config: the options.
+
+    Returns:
+        The run, newly made or found finished; or the steps of a dry run.
+
+    Raises:
+        UsageError: if a name or value does not exist.
+        Refused: if model, data and loss do not fit.
+        Diverged: if a loss is not finite; the last good checkpoint is kept.
+    """
+    builder = builders.resolve(config.model)
+    source = data.resolve(config.data, context.where.data_root)
+    problems.check_loss(config.loss)
+    if context.where.dry_run:
+        found = source.load(context.store.cache)
+        each = min(config.eval_samples, len(found.x_train)) + min(config.eval_samples, len(found.x_test))
+        return DryRun(
+            {
+                f"{config.epochs} epochs of training": config.epochs * len(found.x_train),
+                "figures after each epoch": config.epochs * each,
+                "final figures on all data": len(found.x_train) + len(found.x_test),
+            }
+        )
+    start = subjects.find(context, config.init, "model") if config.init else None
+    fingerprints = {"data": source.fingerprint} | ({"builder": builder.sha256} if builder.sha256 else {})
+    job = context.store.begin(
+        "train",
+        config.record(),
+        parents=[start.parent("init")] if start else [],
+        fingerprints=fingerprints,
+        name=context.where.name,
+        suggestion=f"{builder.short}-{source.spec.target.rpartition(':')[2].rpartition('/')[2]}-s{config.seed}",
+        again=context.where.again,
+    )
+    if isinstance(job, Run):
+        return job
+    with job:
+        return _carry_out(context, config, job, builder, source, start)
+
+
+def _carry_out(
+    context: Context,
+    config: TrainConfig,
+    job: Job,
+    builder: builders.Builder,
+    source: data.Source,
+    start: subjects.Subject | None,
+) -> Run:
+    from rashomon_cli.science import evaluation, training
+    from rashomon_cli.science.problem import fresh_buffers
+
+    device = context.torch_device()
+    loaded = problems.load(
+        context, builder, source, config.loss, device=device, weight_decay=config.weight_decay, seed=config.seed
+    )
+    problem = loaded.problem
+    augmentation = loaded.data.augmentation if config.augment == "auto" else config.augment
+    stream = training_stream(loaded, config.batch_size, config.seed, augmentation)
+    bf16 = use_bf16(config.precision, device.type)
+    sgd = training.SGD(
+        config.epochs,
+        config.lr,
+        config.momentum,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule,
+        label_smoothing=config.label_smoothing,
+        bf16=bf16,
+        seed=config.seed,
+    )
+    samples = {s: loaded.batches(s).sample(config.eval_samples, 0) for s in ("train", "test")}
+    kept = job.part("state")
+    mask = subjects.load_mask(loaded, start.run, device) if start else None
+    if kept is None:
+        theta = problem.layout.flatten(dict(problem.module.named_parameters()))
+        buffers = fresh_buffers(problem.module)
+        if start:
+            theta, buffers = subjects.load_model(context, loaded, start, device)
+        state = training.TrainState(0, theta, None, buffers)
+        history: dict[str, Variable] = {}
+    else:
+        state, history = unpack_state(kept, device), dict(kept.variables)
+        context.note(f"resumed {job.label.name} after epoch {state.epoch}")
+    context.progress.start("train", config.epochs * stream.steps)
+    for _ in range(state.epoch * stream.steps):
+        context.progress.tick()
+    for state in training.train(problem, stream, stream.steps, sgd, state, mask, tick=context.progress.tick):
+        figures = {s: evaluation.evaluate(problem, state.theta, state.buffers, samples[s]) for s in samples}
+        history = _longer(history, state, figures)
+        job.save("state", pack_state(state, history))
+    final = {s: evaluation.evaluate(problem, state.theta, state.buffers, loaded.batches(s)) for s in samples}
+    metrics = {
+        "train_loss": final["train"].loss,
+        "train_accuracy": final["train"].accuracy,
+        "test_loss": final["test"].loss,
+        "test_accuracy": final["test"].accuracy,
+        "cross_entropy_test": final["test"].cross_entropy,
+        "parameters": problem.layout.total,
+        "epochs": config.epochs,
+    }
+    return job.publish(
+        "model",
+        metrics=metrics,
+        measurements={"training": history},
+        tensor_files=subjects.model_files(problem.layout, state.theta, state.buffers, mask),
+        builder=builder.record(),
+        data=loaded.data_record,
+        seeds={"seed": config.seed},
+        **context.details(device),
+    )
+
+
+def training_stream(loaded: problems.Loaded, batch_size: int, seed: int, augmentation: str) -> Any:
+    """Shuffled training batches.
+
+    Raises:
+        UsageError: if the augmentation does not fit the data.
+    """
+    from dataclasses import replace
+
+    from rashomon_cli.core.errors import UsageError
+    from rashomon_cli.sources.batches import Stream
+
+    if augmentation == "crop-flip" and not loaded.data.is_images:
+        raise UsageError("--augment crop-flip needs images", "--augment none")
+    return Stream(replace(loaded.batches("train"), batch_size=batch_size), seed, augmentation)
+
+
+def use_bf16(precision: str, device_type: str) -> bool:
+    """Whether to train under bf16 autocast: where asked for, or where the processor has the instructions."""
+    import torch
+
+    if precision != "auto":
+        return precision == "bf16"
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
+
+
+def pack_state(state: TrainState, history: dict[str, Variable]) -> Result:
+    """A training state as arrays."""
+    tensors = {f"buffer/{name}": value.cpu().numpy() for name, value in state.buffers.items()}
+    tensors["theta"] = state.theta.cpu().numpy()
+    if state.velocity is not None:
+        tensors["velocity"] = state.velocity.cpu().numpy()
+    return Result(history, tensors, {"epoch": state.epoch, "mean_loss": state.mean_loss})
+
+
+def unpack_state(part: Result, device: Any) -> TrainState:
+    """A training state from the arrays of :func:`pack_state`."""
+    import torch
+
+    from rashomon_cli.science.training import TrainState
+
+    tensors = {name: torch.from_numpy(np.array(value)).to(device) for name, value in part.tensors.items()}
+    buffers = {name.removeprefix("buffer/"): t for name, t in tensors.items() if name.startswith("buffer/")}
+    epoch, mean_loss = part.metrics["epoch"], part.metrics["mean_loss"]
+    assert isinstance(epoch, int)
+    assert isinstance(mean_loss, float)
+    return TrainState(epoch, tensors["theta"], tensors.get("velocity"), buffers, mean_loss)
+
+
+def _longer(history: dict[str, Variable], state: TrainState, figures: dict[str, Any]) -> dict[str, Variable]:
+    values = {
+        "train_loss": (figures["train"].loss, figures["train"].loss_stderr),
+        "train_accuracy": (figures["train"].accuracy, figures["train"].error_stderr / 100),
+        "test_loss": (figures["test"].loss, figures["test"].loss_stderr),
+        "test_accuracy": (figures["test"].accuracy, figures["test"].error_stderr / 100),
+    }
+    longer = {}
+    for name, (units, words) in _CURVES.items():
+        before = history.get(name)
+        old, old_error = ([], []) if before is None else (list(before.values), list(before.stderr))  # type: ignore[arg-type]
+        value, error = values[name]
+        longer[name] = series("epoch", [*old, value], units, words, [*old_error, error])
+    before = history.get("optimised_loss")
+    losses = [] if before is None else list(before.values)
+    longer["optimised_loss"] = series(
+        "epoch", [*losses, state.mean_loss], "nat", "mean loss of the augmented batches, as optimised"
+    )
+    longer["epoch"] = series("epoch", np.arange(1, state.epoch + 1), "epoch", "epochs done")
+    return longer

@@ -1,0 +1,131 @@
+"""The SQLite index over ``run.json`` and ``label.json``: fast to list and look up, rebuilt at any time.
+
+Writers use WAL, a 30 s time-out and ``BEGIN IMMEDIATE``; sqlite-utils' own deferred transactions fail under eight writers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+TIMEOUT_S = 30.0
+_COLUMNS = {
+    "id": str,
+    "name": str,
+    "finished": int,
+    "key": str,
+    "operation": str,
+    "kind": str,
+    "started": str,
+    "metrics": str,
+    "record": str,
+}
+
+
+class Catalog:
+    """One row per run folder, finished or not.
+
+    Args:
+        path: the database file, or ``":memory:"`` where the store cannot be written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        connection = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None)
+        self._db = Database(connection)
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal" and path != ":memory:":
+            connection.execute("PRAGMA journal_mode=WAL")
+        if not {"runs", "stale"} <= set(self._db.table_names()):
+            with self.writing():
+                self._db.table("runs").create(_COLUMNS, pk="id", if_not_exists=True)
+                self._db.table("runs").create_index(["name"], if_not_exists=True)
+                self._db.table("runs").create_index(["key"], if_not_exists=True)
+                self._db.table("stale").create({"id": str}, pk="id", if_not_exists=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One write transaction that waits its turn.
+
+        Raises:
+            sqlite3.OperationalError: if the database stays locked for 30 s or cannot be written.
+        """
+        connection = self._db.conn
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def put(self, rows: Iterable[dict[str, Any]], gone: Iterable[str] = ()) -> None:
+        """Insert or replace rows, and delete others, in one transaction.
+
+        Raises:
+            sqlite3.OperationalError: as :meth:`writing`.
+        """
+        rows, gone = list(rows), list(gone)
+        statement = (
+            f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + c for c in _COLUMNS)})"
+        )
+        with self.writing():
+            self._db.conn.executemany(statement, rows)
+            done = [(row["id"],) for row in rows] + [(run,) for run in gone]
+            self._db.conn.executemany("DELETE FROM stale WHERE id = ?", done)
+            self._db.conn.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in gone])
+
+    def mark_stale(self, run: str) -> None:
+        """Note that a run's files are about to change, so that a crash in between heals.
+
+        Raises:
+            sqlite3.OperationalError: as :meth:`writing`.
+        """
+        with self.writing():
+            self._db.conn.execute("INSERT OR REPLACE INTO stale (id) VALUES (?)", (run,))
+
+    def settled(self) -> set[str]:
+        """Ids whose row is known to be right: finished and not marked."""
+        query = "SELECT id FROM runs WHERE finished = 1 AND id NOT IN (SELECT id FROM stale)"
+        return {row[0] for row in self._db.conn.execute(query)}
+
+    def ids(self) -> set[str]:
+        """Ids of all rows."""
+        return {row[0] for row in self._db.conn.execute("SELECT id FROM runs")}
+
+    def rows(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+        """Rows in the order of their ids, which is the order of their beginnings."""
+        return list(self._db.query(f"SELECT * FROM runs WHERE {where} ORDER BY id", arguments))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.conn.close()
+
+
+def row_of(run_id: str, name: str, request: Any, record: Any | None) -> dict[str, Any]:
+    """The catalog's row of a run folder.
+
+    Args:
+        run_id: the ULID.
+        name: present name.
+        request: the :class:`Request`, or None where it could not be read.
+        record: the :class:`RunRecord`, or None while unfinished.
+
+    Returns:
+        Values by column.
+    """
+    return {
+        "id": run_id,
+        "name": name,
+        "finished": int(record is not None),
+        "key": record.key if record else (request.key if request else ""),
+        "operation": record.operation if record else (request.operation if request else ""),
+        "kind": record.kind if record else "",
+        "started": record.started if record else "",
+        "metrics": json.dumps(record.metrics if record else {}),
+        "record": record.model_dump_json() if record else "",
+    }

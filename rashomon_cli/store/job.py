@@ -1,0 +1,106 @@
+"""A run under way: a locked folder with its request, parts that survive an interruption, and one act of publishing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rashomon_cli.core.results import Array, Metric, Variable
+from rashomon_cli.store import durable, hdf5, tensors
+from rashomon_cli.store.locks import FolderLock
+from rashomon_cli.store.parts import LockedParts
+from rashomon_cli.store.records import Artifact, Kind, Label, Request, RunRecord, clean
+from rashomon_cli.store.run import Run
+
+
+class Job(LockedParts):
+    """A run that this process carries out and no other can.
+
+    Attributes:
+        id: the ULID of the run to be.
+        folder: its folder.
+        request: what was asked.
+        label: the reserved name.
+        resumed: whether an earlier process began it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        request: Request,
+        label: Label,
+        lock: FolderLock,
+        on_publish: Callable[[Run], None],
+        resumed: bool,
+    ) -> None:
+        super().__init__(folder / "parts", lock)
+        self.id = folder.name
+        self.folder = folder
+        self.request = request
+        self.label = label
+        self.resumed = resumed
+        self._on_publish = on_publish
+        self._started = _now()
+
+    def publish(
+        self,
+        kind: Kind,
+        *,
+        metrics: Mapping[str, Metric],
+        measurements: Mapping[str, Mapping[str, Variable]],
+        tensor_files: Mapping[str, tuple[Mapping[str, Array], Mapping[str, Any]]] | None = None,
+        **details: Any,
+    ) -> Run:
+        """Write the artifacts, then ``run.json``, then the catalog row, and give the lock back.
+
+        Args:
+            kind: what the run is.
+            metrics: headline numbers.
+            measurements: variables by group, for ``metrics.h5``.
+            tensor_files: for each file name, its arrays and header.
+            details: further fields of :class:`RunRecord` (builder, data, seeds, versions …).
+
+        Returns:
+            The finished run.
+
+        Raises:
+            OSError: if the disk refuses; the job can be resumed then.
+        """
+        names: list[tuple[str, str]] = []
+        for name, (arrays, header) in (tensor_files or {}).items():
+            tensors.save(self.folder / name, arrays, header)
+            names.append((name, name.removesuffix(".safetensors")))
+        if measurements:
+            hdf5.save_variables(self.folder / "metrics.h5", measurements)
+            names.append(("metrics.h5", "metrics"))
+        artifacts = [
+            Artifact(path=name, sha256=durable.sha256(path), bytes=path.stat().st_size, kind=artifact_kind)
+            for name, artifact_kind in names
+            for path in [self.folder / name]
+        ]
+        record = RunRecord(
+            id=self.id,
+            kind=kind,
+            operation=self.request.operation,
+            key=self.request.key,
+            config=self.request.config,
+            parents=self.request.parents,
+            artifacts=artifacts,
+            metrics=clean(dict(metrics)),
+            started=self._started,
+            finished=_now(),
+            **details,
+        )
+        durable.write_json(self.folder / "run.json", record.model_dump(mode="json"))
+        shutil.rmtree(self.folder / "parts", ignore_errors=True)
+        run = Run(self.folder, record, self.label)
+        self._on_publish(run)
+        self.release()
+        return run
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

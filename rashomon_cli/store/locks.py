@@ -1,0 +1,64 @@
+"""Kernel locks on folders: they vanish with their process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class FolderLock:
+    """An exclusive ``flock`` on a folder, held until :meth:`release` or the end of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def take(cls, folder: Path, *, wait: bool) -> FolderLock | None:
+        """Lock a folder.
+
+        Args:
+            folder: an existing folder.
+            wait: wait for another holder, or return None at once.
+
+        Returns:
+            The lock, or None where another process holds it.
+        """
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Give the lock back; harmless when already done."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock for the length of a block, waiting for it."""
+    lock = FolderLock.take(folder, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether some process holds the folder's lock."""
+    lock = FolderLock.take(folder, wait=False)
+    if lock is None:
+        return True
+    lock.release()
+    return False

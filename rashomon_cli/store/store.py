@@ -1,0 +1,301 @@
+"""A store: a folder of runs. See DESIGN in README.md for its layout and the order in which files appear."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulid import ULID
+
+from rashomon_cli.core.errors import Busy, Damaged, NoStore, UsageError
+from rashomon_cli.store import durable
+from rashomon_cli.store.cache import FolderCache
+from rashomon_cli.store.catalog import Catalog, row_of
+from rashomon_cli.store.job import Job
+from rashomon_cli.store.locks import FolderLock, is_locked, locked
+from rashomon_cli.store.parts import Stage
+from rashomon_cli.store.records import Label, Parent, Request, RunRecord, read
+from rashomon_cli.store.run import Run
+
+FORMAT_VERSION = 1
+DEFAULT = "rashomon-store"
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}$")
+
+
+class Store:
+    """A folder of runs with an index over them.
+
+    Attributes:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._catalog: Catalog | None = None
+
+    @classmethod
+    def open(cls, root: str | Path | None = None, *, create: bool = False) -> Store:
+        """Open a store.
+
+        Args:
+            root: its folder; ``RASHOMON_STORE`` or ``./rashomon-store`` where None.
+            create: make it where it does not exist.
+
+        Returns:
+            The store.
+
+        Raises:
+            NoStore: if there is none and ``create`` is False.
+            Damaged: if it was made by a newer version.
+        """
+        folder = Path(root or os.environ.get("RASHOMON_STORE") or DEFAULT)
+        marker = folder / "store.json"
+        if not marker.exists():
+            if not create:
+                hint = "rashomon train --seed 1 makes one; --store or RASHOMON_STORE names another"
+                raise NoStore(f"no store at {folder}", hint)
+            if folder.exists() and any(folder.iterdir()) and not (folder / "runs").is_dir():
+                raise NoStore(f"{folder} is no store and not empty", "name another folder with --store")
+            (folder / "runs").mkdir(parents=True, exist_ok=True)
+            durable.write_json(marker, {"format": "rashomon-store", "version": FORMAT_VERSION})
+        version = durable.read_json(marker).get("version", 0)
+        if version > FORMAT_VERSION:
+            raise Damaged(f"the store {folder} has format {version}, this version reads up to {FORMAT_VERSION}")
+        return cls(folder)
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where run folders lie."""
+        return self.root / "runs"
+
+    @property
+    def cache(self) -> FolderCache:
+        """Arrays that may be deleted at any time."""
+        return FolderCache(self.root / "cache")
+
+    def stage(self, recipe: Mapping[str, Any]) -> Stage:
+        """The locked folder of a computation that several runs share, such as an L1 training cut at several thresholds.
+
+        Args:
+            recipe: JSON values that determine the computation.
+
+        Returns:
+            Its parts, whoever saved them.
+
+        Raises:
+            Busy: if another process works on it.
+        """
+        text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+        folder = self.root / "stages" / hashlib.sha256(text.encode()).hexdigest()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock.take(folder, wait=False)
+        if lock is None:
+            raise Busy("another process computes the same stage", "wait for it to end, then run the same command")
+        if not (folder / "recipe.json").exists():
+            durable.write_json(folder / "recipe.json", dict(recipe))
+        return Stage(folder, lock)
+
+    def begin(
+        self,
+        operation: str,
+        config: Mapping[str, Any],
+        *,
+        parents: Sequence[Parent] = (),
+        fingerprints: Mapping[str, str] | None = None,
+        name: str | None = None,
+        suggestion: str = "run",
+        again: bool = False,
+    ) -> Run | Job:
+        """Find the run of a request, or start or resume it.
+
+        Args:
+            operation: the operation's name.
+            config: resolved options, JSON values.
+            parents: the runs that it reads.
+            fingerprints: digests of what else the result depends on.
+            name: the name asked for, or None.
+            suggestion: a name to make a free one from, where none was asked for.
+            again: make a new run even where a finished one exists.
+
+        Returns:
+            The finished run, or a locked job.
+
+        Raises:
+            Busy: if another process carries out the same request.
+            UsageError: if the name is no valid name or taken by another request.
+        """
+        request = Request(
+            operation=operation, config=dict(config), parents=list(parents), fingerprints=dict(fingerprints or {})
+        )
+        if name is not None:
+            check_name(name)
+        with locked(self.runs_folder):
+            catalog = self._reconciled()
+            same = catalog.rows("key = ?", (request.key,))
+            finished = [row for row in same if row["finished"]]
+            if finished and not again:
+                return self._run(finished[-1])
+            unfinished = [row for row in same if not row["finished"]]
+            for row in unfinished:
+                folder = self.runs_folder / row["id"]
+                lock = FolderLock.take(folder, wait=False)
+                if lock is None:
+                    raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
+                return Job(folder, request, _label(folder), lock, self._published, resumed=True)
+            taken = {row["name"] for row in catalog.rows()}
+            if name in taken:
+                raise UsageError(
+                    f"the name {name!r} is taken by another request", "choose another --name, or rashomon rename it"
+                )
+            label = Label(name=name or _free(suggestion, taken))
+            folder = self.runs_folder / str(ULID())
+            folder.mkdir()
+            lock = FolderLock.take(folder, wait=True)
+            assert lock is not None
+            durable.write_json(folder / "request.json", request.model_dump(mode="json"))
+            durable.write_json(folder / "label.json", label.model_dump(mode="json"))
+            durable.sync_folder(self.runs_folder)
+            catalog.put([row_of(folder.name, label.name, request, None)])
+            return Job(folder, request, label, lock, self._published, resumed=False)
+
+    def find(self, reference: str) -> Run:
+        """Look up a run by name, id or unique prefix of an id.
+
+        Raises:
+            UsageError: if none or several match, or the run is unfinished.
+        """
+        catalog = self._reconciled()
+        rows = catalog.rows("name = ? OR id = ?", (reference, reference.upper()))
+        if not rows and len(reference) >= 4:
+            rows = catalog.rows("id GLOB ?", (re.sub(r"[^0-9A-Z]", "?", reference.upper()) + "*",))
+        if not rows:
+            names = [row["name"] for row in catalog.rows()]
+            near = difflib.get_close_matches(reference, names, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else "rashomon ls"
+            raise UsageError(f"no run {reference!r} in {self.root}", hint)
+        if len(rows) > 1:
+            candidates = ", ".join(f"{row['id']} ({row['name']})" for row in rows[:8])
+            raise UsageError(f"{reference!r} is ambiguous: {candidates}", f"rashomon show {rows[0]['id']}")
+        if not rows[0]["finished"]:
+            hint = "run the same command again to resume it"
+            raise UsageError(f"run {reference} is {self.status(rows[0]['id'])}, not finished", hint)
+        return self._run(rows[0])
+
+    def runs(self) -> Iterator[Run]:
+        """All finished runs, oldest first."""
+        for row in self._reconciled().rows("finished = 1"):
+            yield self._run(row)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The catalog's rows, with the derived status beside."""
+        return [row | {"status": self.status(row["id"], row["finished"])} for row in self._reconciled().rows()]
+
+    def status(self, run_id: str, finished: int = 0) -> str:
+        """``finished``, ``running`` or ``interrupted``; nothing of it is stored."""
+        if finished:
+            return "finished"
+        return "running" if is_locked(self.runs_folder / run_id) else "interrupted"
+
+    def rename(self, reference: str, name: str) -> Run:
+        """Give a run another name; no hash changes.
+
+        Raises:
+            UsageError: if there is no such run, or the name is invalid or taken.
+        """
+        check_name(name)
+        run = self.find(reference)
+        with locked(self.runs_folder):
+            catalog = self._reconciled()
+            if any(row["id"] != run.id for row in catalog.rows("name = ?", (name,))):
+                raise UsageError(f"the name {name!r} is taken", f"rashomon show {name}")
+            catalog.mark_stale(run.id)
+            label = run.label.model_copy(update={"name": name})
+            durable.write_json(run.folder / "label.json", label.model_dump(mode="json"))
+            self._reconciled()
+        return self.find(run.id)
+
+    def reindex(self) -> int:
+        """Rebuild the catalog from the run folders.
+
+        Returns:
+            The number of runs found, finished or not.
+        """
+        with locked(self.runs_folder):
+            if self._catalog is not None:
+                self._catalog.close()
+                self._catalog = None
+            for suffix in ("", "-wal", "-shm"):
+                (self.root / f"catalog.db{suffix}").unlink(missing_ok=True)
+            return len(self._reconciled().ids())
+
+    def _reconciled(self) -> Catalog:
+        """The catalog, brought in line with the folders: a crash before a row heals here."""
+        if self._catalog is None:
+            try:
+                self._catalog = Catalog(self.root / "catalog.db")
+            except sqlite3.OperationalError:
+                self._catalog = Catalog(":memory:")
+            except sqlite3.DatabaseError:
+                (self.root / "catalog.db").unlink()
+                self._catalog = Catalog(self.root / "catalog.db")
+        catalog = self._catalog
+        present = {
+            entry.name for entry in os.scandir(self.runs_folder) if entry.is_dir() and not entry.name.startswith(".")
+        }
+        known = catalog.ids()
+        rows = [row for run in sorted(present - catalog.settled()) if (row := self._row(run)) is not None]
+        changed = [row for row in rows if row["finished"] or catalog.rows("id = ?", (row["id"],)) != [row]]
+        if changed or known - present:
+            catalog.put(changed, known - present)
+        return catalog
+
+    def _row(self, run_id: str) -> dict[str, Any] | None:
+        folder = self.runs_folder / run_id
+        try:
+            record = read(folder / "run.json", RunRecord) if (folder / "run.json").exists() else None
+            request = None if record else read(folder / "request.json", Request)
+            return row_of(run_id, _label(folder).name, request, record)
+        except (FileNotFoundError, Damaged):
+            return None
+
+    def _run(self, row: Mapping[str, Any]) -> Run:
+        folder = self.runs_folder / row["id"]
+        if not (folder / "run.json").exists():
+            raise Damaged(f"run.json of run {row['name']} is missing", "restore the folder from a copy")
+        return Run(folder, read(folder / "run.json", RunRecord), _label(folder))
+
+    def _published(self, run: Run) -> None:
+        self._reconciled().put([row_of(run.id, run.name, None, run.record)])
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a run's name.
+
+    Raises:
+        UsageError: if it has other characters than letters, digits and ``. _ + = -``, or is too long.
+    """
+    if not _NAME.match(name):
+        raise UsageError(
+            f"{name!r} cannot be a name: letters, digits and . _ + = - only, 120 at most", "for example a-s1"
+        )
+
+
+def _label(folder: Path) -> Label:
+    try:
+        return read(folder / "label.json", Label)
+    except FileNotFoundError:
+        return Label(name=folder.name)
+
+
+def _free(suggestion: str, taken: set[str]) -> str:
+    base = re.sub(r"[^A-Za-z0-9._+=-]+", "-", suggestion).strip("-.")[:100] or "run"
+    if base not in taken:
+        return base
+    return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
