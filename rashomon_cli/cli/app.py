@@ -10,11 +10,20 @@ import traceback
 
 import typer
 
-from rashomon_cli.cli import console, train
+from rashomon_cli.cli import connect, console, ls, probe, prune, reindex, rename, show, train
 from rashomon_cli.cli.options import bind
 from rashomon_cli.core.errors import RashomonError
 
-COMMANDS = {"train": train}
+COMMANDS = {
+    "train": train,
+    "connect": connect,
+    "probe": probe,
+    "prune": prune,
+    "ls": ls,
+    "show": show,
+    "rename": rename,
+    "reindex": reindex,
+}
 INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
@@ -74,7 +83,10 @@ def _explain(error: Exception) -> int:
         console.show_error(error.message, error.hint)
         return error.code
     if isinstance(error, typer.TyperException):
-        console.show_error(error.format_message(), "rashomon --help")
+        # Without a command the help was shown, and there is nothing to add.
+        if error.format_message():
+            place = getattr(error, "ctx", None)
+            console.show_error(error.format_message(), f"{place.command_path if place else 'rashomon'} --help")
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" while writing {error.filename}" if error.filename else ""

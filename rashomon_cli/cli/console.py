@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,32 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from rashomon_cli.core.results import Metric
 
 NARROW = 60
+
+
+class Out(Console):
+    """Plain text on stdout or stderr; a reader that went away is an error here, not the end of the process.
+
+    Args:
+        stderr: write there.
+        width: where it is not that of the terminal.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Rich would exit with 1.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        self.quiet = True
+        raise BrokenPipeError
 
 
 class RateColumn(ProgressColumn):
@@ -45,7 +68,7 @@ class Bar:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, markup=False, highlight=False)
+        self._console = Out(stderr=True)
         narrow = self._console.width < NARROW
         columns: list[ProgressColumn | str] = [TextColumn("{task.description}"), BarColumn(bar_width=None)]
         columns += [] if narrow else [MofNCompleteColumn(), RateColumn()]
@@ -91,6 +114,11 @@ def show_error(message: str, hint: str | None) -> None:
         print(f"hint: {' '.join(hint.split())}", file=sys.stderr)
 
 
+def show_note(text: str) -> None:
+    """A line on stderr that is no error."""
+    print(f"note: {' '.join(text.split())}", file=sys.stderr)
+
+
 def show_json(value: Any) -> None:
     """One JSON document on stdout, never wrapped."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
@@ -98,7 +126,7 @@ def show_json(value: Any) -> None:
 
 def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
     """Headline numbers: scalars one a line, lists side by side as a table over points."""
-    out = Console(markup=False, highlight=False)
+    out = Out()
     out.print(title, soft_wrap=True)
     lists = {k: v for k, v in metrics.items() if isinstance(v, list)}
     scalars = {k: v for k, v in metrics.items() if not isinstance(v, list) and not k.endswith("_stderr")}
@@ -120,22 +148,45 @@ def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:
     """A plain table; on a narrow terminal, where it does not fit, one block of lines a row."""
-    out = Console(markup=False, highlight=False)
-    needed = sum(max([len(head), *[len(row[i]) for row in rows]]) + 2 for i, head in enumerate(heads))
-    if out.is_terminal and needed > out.width:
-        width = max(map(len, heads))
+    needed, across = table_width(heads, rows), room()
+    if across is not None and needed > across:
         for row in rows:
             print(row[0])
-            for head, cell in list(zip(heads, row))[1:]:
-                if cell:
-                    print(f"  {head:<{width}}  {cell}")
+            show_pairs({head: cell for head, cell in list(zip(heads, row))[1:] if cell})
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(heads):
         table.add_column(head, justify="right" if index in numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    out.print(table, width=max(needed, 20), soft_wrap=True, crop=False)
+    Out(width=max(needed, 20)).print(table)
+
+
+def show_pairs(pairs: Mapping[str, str]) -> None:
+    """Words side by side with what they stand for; long values wrap on a terminal."""
+    width, across = max(map(len, pairs), default=0), room()
+    for head, value in pairs.items():
+        lines = [value] if across is None else textwrap.wrap(value, max(across - width - 4, 12), break_on_hyphens=False) or [""]
+        for index, line in enumerate(lines):
+            print(f"  {'' if index else head:<{width}}  {line}")
+
+
+def table_width(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal that a table takes."""
+    return sum(max([len(head), *[len(row[i]) for row in rows]]) + 2 for i, head in enumerate(heads))
+
+
+def room() -> int | None:
+    """Columns of the terminal; None where stdout is none."""
+    out = Out()
+    return out.width if out.is_terminal else None
+
+
+def show_tree(trees: Sequence[Tree]) -> None:
+    """Trees, one below the other; lines wrap at the terminal's width and nowhere else."""
+    out = Out(width=room() or 10_000)
+    for tree in trees:
+        out.print(tree)
 
 
 def number(value: Metric) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from rashomon_cli.cli import console
@@ -51,9 +51,19 @@ def show_run(common: Common, run: Run, store: Store) -> None:
         console.show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
 
 
-def describe(run: Run, store: Store) -> dict[str, Any]:
-    """The JSON object of a run, with the keys that README.md documents."""
-    names = {row["id"]: row["name"] for row in store.rows()} if run.record.parents else {}
+def describe(run: Run, store: Store, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The JSON object of a run, with the keys that README.md documents.
+
+    Args:
+        run: a finished run.
+        store: its store.
+        names: what :meth:`Store.names` returned, where many runs are described.
+
+    Returns:
+        JSON values.
+    """
+    if names is None:
+        names = store.names() if run.record.parents else {}
     return {
         "id": run.id,
         "name": run.name,

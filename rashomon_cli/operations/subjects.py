@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from rashomon_cli.science.paths import Path
     from rashomon_cli.science.problem import Layout
+
+REFRESH_SAMPLES = 5000
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,25 @@ def find(context: Context, text: str, *kinds: str) -> Subject:
     return Subject(run, reference)
 
 
+def inherited(run: Run, augment: str, weight_decay: float | None = None) -> dict[str, Any]:
+    """Options that what is made from a run has from it, for the new run's record.
+
+    Args:
+        run: the model or path that it is made from.
+        augment: as asked for; ``auto`` takes that of the run.
+        weight_decay: as asked for; None takes that of the run.
+
+    Returns:
+        ``loss``, ``augment`` and ``weight_decay``.
+    """
+    config = run.record.config
+    return {
+        "loss": config["loss"],
+        "augment": config.get("augment", "auto") if augment == "auto" else augment,
+        "weight_decay": float(config.get("weight_decay", 0.0)) if weight_decay is None else weight_decay,
+    }
+
+
 def load_problem(context: Context, run: Run, device: torch.device, float64: bool = False) -> problems.Loaded:
     """The problem that a model or path was made for: its builder, its data, its loss.
 
@@ -94,7 +116,7 @@ def load_problem(context: Context, run: Run, device: torch.device, float64: bool
         record.config["loss"],
         device=device,
         float64=float64,
-        weight_decay=float(record.config.get("weight_decay", 0.0)),
+        weight_decay=float(record.config["weight_decay"]),
     )
 
 
@@ -126,13 +148,55 @@ def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple
 def load_model(
     context: Context, loaded: problems.Loaded, subject: Subject, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Parameters (P,) and buffers of a model run.
+    """Parameters (P,) and buffers of a model run, or of the model at t on a path with BatchNorm statistics of its own.
 
     Raises:
         Damaged: if a file was altered.
         Refused: if names or shapes are not those of the builder's module.
     """
-    return load_theta(loaded, subject.run, device)
+    if subject.t is None:
+        return load_theta(loaded, subject.run, device)
+    from rashomon_cli.science.batchnorm import refresh
+    from rashomon_cli.science.problem import fresh_buffers
+
+    theta = load_path(context, loaded, subject.run, device).at(subject.t)
+    sample = loaded.batches("train").sample(REFRESH_SAMPLES, 0)
+    return theta, refresh(loaded.problem, theta, fresh_buffers(loaded.problem.module), sample)
+
+
+def load_path(context: Context, loaded: problems.Loaded, run: Run, device: torch.device) -> Path:
+    """The path of a run: its bends, and its ends from the runs that it was made from.
+
+    Raises:
+        Damaged: if a file was altered, or an end is not what it was.
+        Refused: if bends and ends do not fit.
+    """
+    import torch
+
+    from rashomon_cli.science.paths import Path
+
+    ends = []
+    for parent in run.record.parents:
+        end = Subject(context.store.find(parent.id), Reference(parent.id, parent.t))
+        if parent.sha256 != end.parent(parent.role).sha256:
+            raise Damaged(f"the end {end.label} of {run.name} is not what it was", "restore its folder from a copy")
+        ends.append(load_model(context, loaded, end, device)[0])
+    bends = torch.from_numpy(np.array(run.tensors("path.safetensors")["bends"])).to(ends[0])
+    if len(ends) != 2 or bends.shape[1:] != ends[0].shape:
+        raise Refused(f"the bends of {run.name} have {bends.shape[-1]} parameters, its ends {len(ends[0])}")
+    return Path(run.record.config["kind"], torch.stack([ends[0], *bends, ends[1]]))
+
+
+def parameter_shapes(context: Context, subject: Subject) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model's parameters and buffers by name, without torch.
+
+    Raises:
+        Damaged: if a file was altered.
+    """
+    run = subject.run
+    while run.kind == "path":
+        run = context.store.find(run.record.parents[0].id)
+    return {name: array.shape for name, array in run.tensors("model.safetensors").items()}
 
 
 def model_files(

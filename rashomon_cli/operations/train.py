@@ -10,6 +10,7 @@ from rashomon_cli.core.options import Config, option
 from rashomon_cli.core.results import Result, Variable, scalar, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Job, Run
 
@@ -105,8 +106,7 @@ def _carry_out(
         context, builder, source, config.loss, device=device, weight_decay=config.weight_decay, seed=config.seed
     )
     problem = loaded.problem
-    augmentation = loaded.data.augmentation if config.augment == "auto" else config.augment
-    stream = training_stream(loaded, config.batch_size, config.seed, augmentation)
+    stream = training_stream(loaded, config.batch_size, config.seed, config.augment)
     bf16 = use_bf16(config.precision, device.type)
     sgd = training.SGD(
         config.epochs,
@@ -158,56 +158,6 @@ def _carry_out(
         seeds={"seed": config.seed},
         **context.details(device),
     )
-
-
-def training_stream(loaded: problems.Loaded, batch_size: int, seed: int, augmentation: str) -> Any:
-    """Shuffled training batches.
-
-    Raises:
-        UsageError: if the augmentation does not fit the data.
-    """
-    from dataclasses import replace
-
-    from rashomon_cli.core.errors import UsageError
-    from rashomon_cli.sources.batches import Stream
-
-    if augmentation == "crop-flip" and not loaded.data.is_images:
-        raise UsageError("--augment crop-flip needs images", "--augment none")
-    return Stream(replace(loaded.batches("train"), batch_size=batch_size), seed, augmentation)
-
-
-def use_bf16(precision: str, device_type: str) -> bool:
-    """Whether to train under bf16 autocast: where asked for, or where the processor has the instructions."""
-    import torch
-
-    if precision != "auto":
-        return precision == "bf16"
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
-
-
-def pack_state(state: TrainState, history: dict[str, Variable]) -> Result:
-    """A training state as arrays."""
-    tensors = {f"buffer/{name}": value.cpu().numpy() for name, value in state.buffers.items()}
-    tensors["theta"] = state.theta.cpu().numpy()
-    if state.velocity is not None:
-        tensors["velocity"] = state.velocity.cpu().numpy()
-    return Result(history, tensors, {"epoch": state.epoch, "mean_loss": state.mean_loss})
-
-
-def unpack_state(part: Result, device: Any) -> TrainState:
-    """A training state from the arrays of :func:`pack_state`."""
-    import torch
-
-    from rashomon_cli.science.training import TrainState
-
-    tensors = {name: torch.from_numpy(np.array(value)).to(device) for name, value in part.tensors.items()}
-    buffers = {name.removeprefix("buffer/"): t for name, t in tensors.items() if name.startswith("buffer/")}
-    epoch, mean_loss = part.metrics["epoch"], part.metrics["mean_loss"]
-    assert isinstance(epoch, int)
-    assert isinstance(mean_loss, float)
-    return TrainState(epoch, tensors["theta"], tensors.get("velocity"), buffers, mean_loss)
 
 
 def _longer(history: dict[str, Variable], state: TrainState, figures: dict[str, Any]) -> dict[str, Variable]:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlite_utils import Database
 
 TIMEOUT_S = 30.0
+DAMAGED = 2  # in the column ``finished``, where 0 is unfinished and 1 finished
 _COLUMNS = {
     "id": str,
     "name": str,
@@ -101,12 +102,22 @@ class Catalog:
         """Rows in the order of their ids, which is the order of their beginnings."""
         return list(self._db.query(f"SELECT * FROM runs WHERE {where} ORDER BY id", arguments))
 
+    def clear(self) -> None:
+        """Forget every row.
+
+        Raises:
+            sqlite3.OperationalError: as :meth:`writing`.
+        """
+        with self.writing():
+            self._db.conn.execute("DELETE FROM runs")
+            self._db.conn.execute("DELETE FROM stale")
+
     def close(self) -> None:
         """Close the connection."""
         self._db.conn.close()
 
 
-def row_of(run_id: str, name: str, request: Any, record: Any | None) -> dict[str, Any]:
+def row_of(run_id: str, name: str, request: Any, record: Any | None, *, damaged: bool = False) -> dict[str, Any]:
     """The catalog's row of a run folder.
 
     Args:
@@ -114,6 +125,7 @@ def row_of(run_id: str, name: str, request: Any, record: Any | None) -> dict[str
         name: present name.
         request: the :class:`Request`, or None where it could not be read.
         record: the :class:`RunRecord`, or None while unfinished.
+        damaged: whether there is a ``run.json`` that cannot be read.
 
     Returns:
         Values by column.
@@ -121,7 +133,7 @@ def row_of(run_id: str, name: str, request: Any, record: Any | None) -> dict[str
     return {
         "id": run_id,
         "name": name,
-        "finished": int(record is not None),
+        "finished": DAMAGED if damaged else int(record is not None),
         "key": record.key if record else (request.key if request else ""),
         "operation": record.operation if record else (request.operation if request else ""),
         "kind": record.kind if record else "",

@@ -45,6 +45,12 @@ class Job(LockedParts):
         self._on_publish = on_publish
         self._started = _now()
 
+    def __exit__(self, *error: object) -> None:
+        """Give the lock back; a run that was refused before anything of it was saved leaves no trace."""
+        if error[0] is not None and not self._parts_folder.exists() and not (self.folder / "run.json").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        super().__exit__(*error)
+
     def publish(
         self,
         kind: Kind,

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from ulid import ULID
 from rashomon_cli.core.errors import Busy, Damaged, NoStore, UsageError
 from rashomon_cli.store import durable
 from rashomon_cli.store.cache import FolderCache
-from rashomon_cli.store.catalog import Catalog, row_of
+from rashomon_cli.store.catalog import DAMAGED, row_of
+from rashomon_cli.store.index import Index, label_of
 from rashomon_cli.store.job import Job
 from rashomon_cli.store.locks import FolderLock, is_locked, locked
 from rashomon_cli.store.parts import Stage
@@ -38,7 +38,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._catalog: Catalog | None = None
+        self._index = Index(root)
 
     @classmethod
     def open(cls, root: str | Path | None = None, *, create: bool = False) -> Store:
@@ -137,7 +137,7 @@ class Store:
         if name is not None:
             check_name(name)
         with locked(self.runs_folder):
-            catalog = self._reconciled()
+            catalog = self._index.look()
             same = catalog.rows("key = ?", (request.key,))
             finished = [row for row in same if row["finished"]]
             if finished and not again:
@@ -148,7 +148,7 @@ class Store:
                 lock = FolderLock.take(folder, wait=False)
                 if lock is None:
                     raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
-                return Job(folder, request, _label(folder), lock, self._published, resumed=True)
+                return Job(folder, request, label_of(folder), lock, self._published, resumed=True)
             taken = {row["name"] for row in catalog.rows()}
             if name in taken:
                 raise UsageError(
@@ -171,7 +171,7 @@ class Store:
         Raises:
             UsageError: if none or several match, or the run is unfinished.
         """
-        catalog = self._reconciled()
+        catalog = self._index.look()
         rows = catalog.rows("name = ? OR id = ?", (reference, reference.upper()))
         if not rows and len(reference) >= 4:
             rows = catalog.rows("id GLOB ?", (re.sub(r"[^0-9A-Z]", "?", reference.upper()) + "*",))
@@ -189,16 +189,23 @@ class Store:
         return self._run(rows[0])
 
     def runs(self) -> Iterator[Run]:
-        """All finished runs, oldest first."""
-        for row in self._reconciled().rows("finished = 1"):
-            yield self._run(row)
+        """All finished runs as the catalog knows them, oldest first; their ``run.json`` files are not opened."""
+        for row in self._index.look().rows("finished = 1"):
+            folder = self.runs_folder / row["id"]
+            yield Run(folder, RunRecord.model_validate_json(row["record"]), label_of(folder))
+
+    def names(self) -> dict[str, str]:
+        """The present name of every run, by id."""
+        return {row["id"]: row["name"] for row in self._index.look().rows()}
 
     def rows(self) -> list[dict[str, Any]]:
         """The catalog's rows, with the derived status beside."""
-        return [row | {"status": self.status(row["id"], row["finished"])} for row in self._reconciled().rows()]
+        return [row | {"status": self.status(row["id"], row["finished"])} for row in self._index.look().rows()]
 
     def status(self, run_id: str, finished: int = 0) -> str:
-        """``finished``, ``running`` or ``interrupted``; nothing of it is stored."""
+        """``finished``, ``damaged``, ``running`` or ``interrupted``; nothing of it is stored."""
+        if finished == DAMAGED:
+            return "damaged"
         if finished:
             return "finished"
         return "running" if is_locked(self.runs_folder / run_id) else "interrupted"
@@ -212,13 +219,13 @@ class Store:
         check_name(name)
         run = self.find(reference)
         with locked(self.runs_folder):
-            catalog = self._reconciled()
+            catalog = self._index.look()
             if any(row["id"] != run.id for row in catalog.rows("name = ?", (name,))):
                 raise UsageError(f"the name {name!r} is taken", f"rashomon show {name}")
             catalog.mark_stale(run.id)
             label = run.label.model_copy(update={"name": name})
             durable.write_json(run.folder / "label.json", label.model_dump(mode="json"))
-            self._reconciled()
+            self._index.look()
         return self.find(run.id)
 
     def reindex(self) -> int:
@@ -228,51 +235,16 @@ class Store:
             The number of runs found, finished or not.
         """
         with locked(self.runs_folder):
-            if self._catalog is not None:
-                self._catalog.close()
-                self._catalog = None
-            for suffix in ("", "-wal", "-shm"):
-                (self.root / f"catalog.db{suffix}").unlink(missing_ok=True)
-            return len(self._reconciled().ids())
-
-    def _reconciled(self) -> Catalog:
-        """The catalog, brought in line with the folders: a crash before a row heals here."""
-        if self._catalog is None:
-            try:
-                self._catalog = Catalog(self.root / "catalog.db")
-            except sqlite3.OperationalError:
-                self._catalog = Catalog(":memory:")
-            except sqlite3.DatabaseError:
-                (self.root / "catalog.db").unlink()
-                self._catalog = Catalog(self.root / "catalog.db")
-        catalog = self._catalog
-        present = {
-            entry.name for entry in os.scandir(self.runs_folder) if entry.is_dir() and not entry.name.startswith(".")
-        }
-        known = catalog.ids()
-        rows = [row for run in sorted(present - catalog.settled()) if (row := self._row(run)) is not None]
-        changed = [row for row in rows if row["finished"] or catalog.rows("id = ?", (row["id"],)) != [row]]
-        if changed or known - present:
-            catalog.put(changed, known - present)
-        return catalog
-
-    def _row(self, run_id: str) -> dict[str, Any] | None:
-        folder = self.runs_folder / run_id
-        try:
-            record = read(folder / "run.json", RunRecord) if (folder / "run.json").exists() else None
-            request = None if record else read(folder / "request.json", Request)
-            return row_of(run_id, _label(folder).name, request, record)
-        except (FileNotFoundError, Damaged):
-            return None
+            return len(self._index.rebuild().ids())
 
     def _run(self, row: Mapping[str, Any]) -> Run:
         folder = self.runs_folder / row["id"]
         if not (folder / "run.json").exists():
             raise Damaged(f"run.json of run {row['name']} is missing", "restore the folder from a copy")
-        return Run(folder, read(folder / "run.json", RunRecord), _label(folder))
+        return Run(folder, read(folder / "run.json", RunRecord), label_of(folder))
 
     def _published(self, run: Run) -> None:
-        self._reconciled().put([row_of(run.id, run.name, None, run.record)])
+        self._index.look().put([row_of(run.id, run.name, None, run.record)])
 
 
 def check_name(name: str) -> None:
@@ -281,21 +253,14 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: if it has other characters than letters, digits and ``. _ + = -``, or is too long.
     """
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be a name: letters, digits and . _ + = - only, 120 at most", "for example a-s1"
         )
 
 
-def _label(folder: Path) -> Label:
-    try:
-        return read(folder / "label.json", Label)
-    except FileNotFoundError:
-        return Label(name=folder.name)
-
-
 def _free(suggestion: str, taken: set[str]) -> str:
-    base = re.sub(r"[^A-Za-z0-9._+=-]+", "-", suggestion).strip("-.")[:100] or "run"
+    base = re.sub(r"[^A-Za-z0-9._+=-]+", "-", suggestion).strip("._+=-")[:100] or "run"
     if base not in taken:
         return base
     return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)

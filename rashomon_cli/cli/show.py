@@ -1,0 +1,99 @@
+"""``rashomon show``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from rich.tree import Tree
+
+from rashomon_cli.cli import console
+from rashomon_cli.cli.options import Common
+from rashomon_cli.cli.publish import describe
+from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.operations.show import Node, lineage, show
+from rashomon_cli.store import Run, Store
+
+
+class ShowConfig(Config):
+    """Arguments of ``show``."""
+
+    run: str = argument("Name, id, or unique prefix of an id.", metavar="NAME")
+    lineage: bool = option(False, "Draw what the run came from and what came of it.", flag="--lineage")
+
+
+MODELS = {"config": ShowConfig, "common": Common}
+_MORE = ("config", "builder", "data", "versions", "seeds", "notes", "argv", "code", "started", "finished")
+
+
+def command(config: ShowConfig, common: Common) -> None:
+    """Show one run: how it was made, its figures and its files.
+
+    Example: rashomon show preresnet20-cifar10-s1 --lineage
+    """
+    store = Store.open(common.store)
+    run = show(store, config.run)
+    if common.json_:
+        record = run.record.model_dump(mode="json")
+        more: dict[str, Any] = {key: record[key] for key in _MORE} | {"tags": run.label.tags}
+        if config.lineage:
+            more["lineage"] = [_nested(node) for node in lineage(store, run)]
+        console.show_json(describe(run, store) | more)
+    elif common.quiet:
+        print(run.id)
+    elif config.lineage:
+        console.show_tree([_tree(node) for node in lineage(store, run)])
+    else:
+        _show(run, store.names())
+
+
+def _show(run: Run, names: dict[str, str]) -> None:
+    record = run.record
+    console.show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
+    print()
+    versions = record.versions
+    made_on = ", ".join(str(versions[key]) for key in ("device_name", "torch", "rashomon") if versions.get(key))
+    lines = {"made by": " ".join(record.argv) or record.operation, "when": f"{record.started} to {record.finished}"}
+    lines |= {"on": made_on} if made_on else {}
+    for parent in record.parents:
+        lines[f"parent {parent.role}"] = _position(names.get(parent.id, f"{parent.id} (not in this store)"), parent.t)
+    lines |= {"tags": ", ".join(run.label.tags)} if run.label.tags else {}
+    lines |= {"notes": "; ".join(record.notes)} if record.notes else {}
+    lines |= {f"--{key.replace('_', '-')}": str(value) for key, value in record.config.items()}
+    console.show_pairs(lines)
+    print()
+    rows = [[str(run.folder / a.path), f"{a.bytes:,}"] for a in record.artifacts]
+    console.show_table(["file", "bytes"], rows, numeric=[1])
+
+
+def _position(name: str, t: float | None) -> str:
+    return name if t is None else f"{name}@{t:g}"
+
+
+def _tree(node: Node, above: Tree | None = None) -> Tree:
+    name = node.run.name if node.run else f"{node.id} (not in this store)"
+    text = Text(f"→ {name}" if node.chosen else name, style="bold" if node.chosen else "")
+    if node.run:
+        text.append(f"  {node.run.kind}, {node.run.record.operation}", style="dim")
+    if node.link:
+        text.append(f"  as {_position(node.link.role, node.link.t)}", style="dim")
+    if node.repeated:
+        text.append("  … as above", style="dim")
+    tree = Tree(text) if above is None else above.add(text)
+    for child in node.children:
+        _tree(child, tree)
+    return tree
+
+
+def _nested(node: Node) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "name": node.run.name if node.run else None,
+        "kind": node.run.kind if node.run else None,
+        "operation": node.run.record.operation if node.run else None,
+        "role": node.link.role if node.link else None,
+        "t": node.link.t if node.link else None,
+        "chosen": node.chosen,
+        "repeated": node.repeated,
+        "children": [_nested(child) for child in node.children],
+    }

@@ -1,0 +1,110 @@
+"""``rashomon plot``: pictures of a run's measurements, outside the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.results import Variable
+from rashomon_cli.operations.context import Context
+from rashomon_cli.store import Run, durable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMS: tuple[Literal["png"], Literal["svg"]] = ("png", "svg")
+
+
+def _split(value: Any) -> Any:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Name = Literal["training", "guard", "density", "profile", "curvature", "heatmap"]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
+
+
+class PlotConfig(Config):
+    """Options of ``plot``."""
+
+    run: str = argument("Run to draw.", metavar="RUN")
+    out: Path | None = option(None, "Folder, or beginning of the file names; default ./NAME.")
+    what: Names = option((), "Figures among training,guard,density,profile,curvature,heatmap; default all that apply.")
+
+
+def plot(context: Context, config: PlotConfig) -> list[Path]:
+    """Draw what a run measured, each figure as PNG and SVG.
+
+    Args:
+        context: the store.
+        config: the options.
+
+    Returns:
+        The files, PNG before SVG.
+
+    Raises:
+        UsageError: if there is no such run, or no such folder to write to.
+        Refused: if the run has nothing to draw, or not what was asked for.
+        Damaged: if the run's file was altered.
+    """
+    run = context.store.find(config.run)
+    prefix = _prefix(context, config.out, run)
+    found = _draw(run.measurements() if _has_measurements(run) else {})
+    kinds = {name.partition("-")[0] for name in found}
+    if not found:
+        raise Refused(f"run {run.name} has nothing to plot", f"rashomon probe {run.name} -q, then plot what it prints")
+    if lacking := [name for name in config.what if name not in kinds]:
+        raise Refused(f"run {run.name} has no {', '.join(lacking)}", f"--what {','.join(sorted(kinds))}")
+    return _write(prefix, {k: f for k, f in found.items() if not config.what or k.partition("-")[0] in config.what})
+
+
+def _has_measurements(run: Run) -> bool:
+    return any(artifact.path == "metrics.h5" for artifact in run.record.artifacts)
+
+
+def _prefix(context: Context, out: Path | None, run: Run) -> Path:
+    if out is None:
+        prefix = Path(run.name)
+    elif out.is_dir():
+        prefix = out / run.name
+    else:
+        prefix = out.with_suffix("") if out.suffix in {".png", ".svg"} else out
+    if not prefix.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {prefix.parent}", f"mkdir -p {prefix.parent}")
+    if prefix.resolve().is_relative_to(context.store.runs_folder.resolve()):
+        raise UsageError(f"{prefix.parent} belongs to a run, which nothing may change", "--out .")
+    return prefix
+
+
+def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
+    """Every figure that the groups allow, by its name; a heat map's name ends in that of its data."""
+    from rashomon_cli.figures import curvature, heatmap, profile, training
+
+    probe = groups.get("probe", {})
+    paths = {"curve": groups.get("curve", {}), "straight line": groups.get("line", {}), "path": probe}
+    figures = {
+        "training": training.curves(groups.get("training", {})),
+        "guard": training.guard(groups.get("guard", {})),
+        "density": training.density(groups.get("layers", {})),
+        "profile": profile.profile(paths),
+        "curvature": curvature.curvature(probe),
+    }
+    figures |= {f"heatmap-{data}": heatmap.heatmap(group, data) for data, group in groups.items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _write(prefix: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    from rashomon_cli.figures.style import encode
+
+    written = []
+    for name, figure in figures.items():
+        for form in FORMS:
+            safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+            path = prefix.with_name(f"{prefix.name}-{safe}.{form}")
+            durable.write(path, encode(figure, form))
+            written.append(path)
+    return written

@@ -1,0 +1,211 @@
+"""``rashomon probe``: quantities at a model, at NAME@t, or at points along a path."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from rashomon_cli.core.errors import UsageError
+from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.quantities import QUANTITIES, Quantity, Sizes
+from rashomon_cli.operations.quantities.quantity import taken
+from rashomon_cli.store import Job, Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from rashomon_cli.science.paths import Path
+    from rashomon_cli.science.problem import Point
+
+_KNOWN = {quantity.name: quantity for quantity in QUANTITIES}
+
+
+class ProbeConfig(Config):
+    """Options of ``probe`` that do not belong to one quantity."""
+
+    run: str = argument("A model, a path, or NAME@t for the model at t on a path.")
+    what: tuple[str, ...] = option(tuple(_KNOWN), f"Quantities, comma-separated, of {', '.join(_KNOWN)}.")
+    points: int = option(5, "Positions along a path, both ends included.", ge=2)
+    refresh_samples: int | Literal["all"] = option(
+        5000, "Training examples for the BatchNorm statistics of a point on a path, or all."
+    )
+    float64: bool = option(False, "Measure in double precision.", flag="--float64")
+    seed: int = option(0, "Seed of samples and random directions.", ge=0)
+
+    @field_validator("what", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        names = tuple(dict.fromkeys(str(name).strip() for name in names))
+        for name in names:
+            if name not in _KNOWN:
+                near = difflib.get_close_matches(name, _KNOWN, 1)
+                raise ValueError(f"no quantity {name!r}; {f'did you mean {near[0]}?' if near else 'see --help'}")
+        return names
+
+
+def probe(context: Context, config: ProbeConfig, settings: Mapping[str, Config] | None = None) -> Run | DryRun:
+    """Measure quantities and publish them as a run of kind ``measurement``.
+
+    Args:
+        context: store and circumstances.
+        config: the options.
+        settings: of the quantities, by name; defaults where left out.
+
+    Returns:
+        The run, newly made or found finished; or the steps of a dry run.
+
+    Raises:
+        UsageError: if the run does not exist or is neither a model nor a path.
+        Damaged: if a file of it was altered.
+    """
+    subject = subjects.find(context, config.run, "model", "path")
+    on_path = subject.run.kind == "path"
+    chosen = [q for q in QUANTITIES if q.name in config.what and (on_path or q.subject == "point")]
+    if not chosen:
+        raise UsageError(f"{', '.join(config.what)} needs a path, {subject.label} is a model", "--what loss")
+    given = {q.name: (settings or {}).get(q.name) or q.settings() for q in chosen}
+    ts: list[float | None] = [subject.t]
+    if on_path and subject.t is None:
+        ts = [float(t) for t in np.linspace(0, 1, config.points)]
+    if context.where.dry_run:
+        return DryRun(_steps(config, subject.run, chosen, given, len(ts), on_path))
+    record = config.record()
+    if subject.run.kind != "path" or subject.t is not None:
+        del record["points"]
+    job = context.store.begin(
+        "probe",
+        record | {"settings": {name: value.record() for name, value in given.items()}},
+        parents=[subject.parent("subject")],
+        name=context.where.name,
+        suggestion=f"probe-{subject.label.replace('@', '-t')}",
+        again=context.where.again,
+    )
+    if isinstance(job, Run):
+        return job
+    with job:
+        return _carry_out(context, config, job, subject, chosen, given, ts)
+
+
+def _steps(
+    config: ProbeConfig,
+    run: Run,
+    chosen: list[Quantity],
+    given: Mapping[str, Config],
+    points: int,
+    on_path: bool,
+) -> dict[str, int]:
+    record = run.record.data or {}
+    sizes = Sizes(int(record["train_count"]), int(record["test_count"]))
+    steps = {f"{q.name} at {points} points": points * q.forward_passes(given[q.name], sizes) for q in chosen}
+    if on_path:
+        steps[f"BatchNorm refreshed at {points} points"] = points * taken(config.refresh_samples, sizes.train)
+    return steps
+
+
+def _carry_out(
+    context: Context,
+    config: ProbeConfig,
+    job: Job,
+    subject: subjects.Subject,
+    chosen: list[Quantity],
+    given: Mapping[str, Config],
+    ts: list[float | None],
+) -> Run:
+    device = context.torch_device()
+    run = subject.run
+    loaded = subjects.load_problem(context, run, device, config.float64)
+    path = subjects.load_path(context, loaded, run, device) if run.kind == "path" else None
+
+    def sample(split: str, samples: int | Literal["all"]) -> Any:
+        return loaded.batches(split).sample(None if samples == "all" else samples, config.seed, f"{split} sample")
+
+    steps = _steps(config, run, chosen, given, len(ts), path is not None)
+    context.progress.start("probe", sum(steps.values()) // problems.EVALUATION_BATCH)
+    results: list[Result] = []
+    for index, t in enumerate(ts):
+        merged: dict[str, Variable] = {}
+        point: Point | None = None
+        for quantity in (q for q in chosen if q.subject == "point"):
+            kept = job.part(f"{quantity.name}-{index}")
+            if kept is None:
+                if point is None:
+                    point = _point(context, config, loaded, subject, path, t, device)
+                options = quantity.arguments(given[quantity.name], sample)
+                kept = quantity.load()(loaded.problem, point, tick=context.progress.tick, **options)
+                job.save(f"{quantity.name}-{index}", kept)
+            merged |= kept.variables
+        results.append(Result(merged))
+    variables = _joined(results, ts, subject, config)
+    if path is not None:
+        positions = [t for t in ts if t is not None]
+        for quantity in (q for q in chosen if q.subject == "path"):
+            found = quantity.load()(path, positions, **quantity.arguments(given[quantity.name], sample)).variables
+            variables |= found if subject.t is None else {n: _only(v) for n, v in found.items()}
+    return job.publish(
+        "measurement",
+        metrics=_metrics(variables) | {"batchnorm": "stored" if path is None else "refreshed"},
+        measurements={"probe": variables},
+        builder=loaded.builder.record(),
+        data=loaded.data_record,
+        seeds={"seed": config.seed},
+        **context.details(device),
+    )
+
+
+def _point(
+    context: Context,
+    config: ProbeConfig,
+    loaded: problems.Loaded,
+    subject: subjects.Subject,
+    path: Path | None,
+    t: float | None,
+    device: torch.device,
+) -> Point:
+    """A model as it was stored, or a point of a path with BatchNorm statistics and directions of its own."""
+    from rashomon_cli.science import paths
+    from rashomon_cli.science.batchnorm import refresh
+    from rashomon_cli.science.problem import Point, fresh_buffers
+
+    if path is None or t is None:
+        theta, buffers = subjects.load_model(context, loaded, subject, device)
+        return Point(theta, buffers)
+    theta = path.at(t)
+    count = None if config.refresh_samples == "all" else config.refresh_samples
+    sample = loaded.batches("train").sample(count, config.seed, "train sample")
+    buffers = refresh(loaded.problem, theta, fresh_buffers(loaded.problem.module), sample, context.progress.tick)
+    return Point(theta, buffers, t, paths.directions(path, t), path.tangent(t), path.acceleration(t))
+
+
+def _joined(
+    results: list[Result], ts: list[float | None], subject: subjects.Subject, config: ProbeConfig
+) -> dict[str, Variable]:
+    if subject.run.kind == "path" and subject.t is None:
+        return stack(results, "t") | {"t": series("t", np.array(ts), "1", "position on the path")}
+    variables = dict(results[0].variables)
+    if subject.t is not None:
+        variables["t"] = scalar(subject.t, "1", "position on the path")
+    return variables
+
+
+def _only(variable: Variable) -> Variable:
+    """The single entry of a variable over one position."""
+    if variable.dims != ("t",):
+        return variable
+    return Variable((), np.asarray(variable.values[0]), variable.units, variable.long_name)
+
+
+def _metrics(variables: Mapping[str, Variable]) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    for name, variable in variables.items():
+        metrics[name] = np.asarray(variable.values).tolist()
+        if variable.stderr is not None:
+            metrics[f"{name}_stderr"] = np.asarray(variable.stderr).tolist()
+    return metrics

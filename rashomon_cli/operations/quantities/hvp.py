@@ -1,0 +1,42 @@
+"""Hessian-vector products along straight, detour, tangent and random directions, λ_max beside."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rashomon_cli.core.options import Config, option
+from rashomon_cli.operations.quantities.quantity import Quantity, Sizes, taken
+
+_EIGSH_PRODUCTS = 20
+
+
+class HvpConfig(Config):
+    """Settings of ``hvp``."""
+
+    hvp_samples: int | Literal["all"] = option(4096, "hvp: training examples of the products, or all.")
+    hvp_random: int = option(2, "hvp: random directions, the yardstick.", ge=0)
+    hvp_eigenvalue_samples: int = option(512, "hvp: training examples for the largest eigenvalue; 0 for none.", ge=0)
+    hvp_seed: int = option(0, "hvp: seed of the random directions and of the eigenvalue's start.", ge=0)
+    with_decay: bool = option(False, "hvp: add wd·I, the Hessian of the L2 penalty.", flag="--with-decay")
+
+
+def _passes(settings: HvpConfig, sizes: Sizes) -> int:
+    eigen = taken(settings.hvp_eigenvalue_samples, sizes.train) * _EIGSH_PRODUCTS
+    return taken(settings.hvp_samples, sizes.train) + eigen
+
+
+QUANTITY = Quantity(
+    name="hvp",
+    help="‖Hv‖ and vᵀHv along straight, detour, tangent and random directions; λ_max",
+    settings=HvpConfig,
+    subject="point",
+    measure="rashomon_cli.science.curvature:directional",
+    arguments=lambda s, sample: {
+        "batches": sample("train", s.hvp_samples),
+        "random": s.hvp_random,
+        "with_decay": s.with_decay,
+        "seed": s.hvp_seed,
+        "eigenvalue_batches": sample("train", s.hvp_eigenvalue_samples) if s.hvp_eigenvalue_samples else None,
+    },
+    forward_passes=_passes,
+)

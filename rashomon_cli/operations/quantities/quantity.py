@@ -1,0 +1,53 @@
+"""What a quantity of ``probe`` is: a name, its own settings, and the science function that measures it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rashomon_cli.core.options import Config
+from rashomon_cli.core.results import Result
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many examples there are."""
+
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that ``probe`` can measure.
+
+    Attributes:
+        name: as in ``--what``.
+        help: one line.
+        settings: its options; each becomes a flag of ``probe``, so their names begin with the quantity's.
+        subject: ``point`` (measured at each point) or ``path`` (once, over all points).
+        measure: ``module:function`` of ``science``; imported on use.
+        arguments: (settings, samples of a split and size → batches) → keyword arguments of the function.
+        forward_passes: (settings, sizes) → forward passes of one example a point.
+    """
+
+    name: str
+    help: str
+    settings: type[Config]
+    subject: Literal["point", "path"]
+    measure: str
+    arguments: Callable[[Any, Callable[[str, int | Literal["all"]], Any]], dict[str, Any]]
+    forward_passes: Callable[[Any, Sizes], int]
+
+    def load(self) -> Callable[..., Result]:
+        """Import the function that measures."""
+        module, _, function = self.measure.partition(":")
+        found: Callable[..., Result] = getattr(importlib.import_module(module), function)
+        return found
+
+
+def taken(samples: int | Literal["all"], available: int) -> int:
+    """Number of examples that a setting takes."""
+    return available if samples == "all" else min(samples, available)

@@ -1,0 +1,175 @@
+"""What the Hessian does to chosen unit vectors at a point: ``‖Hv‖``, ``vᵀHv``, with λ_max beside as the yardstick.
+
+Sources: SCIENCE.md, "Curvature"; random directions give ``E vᵀHv = tr H / P`` and ``E‖Hv‖² = ‖H‖²_F / P``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rashomon_cli.core.results import Result, Variable, scalar
+from rashomon_cli.core.seeds import derive
+from rashomon_cli.science.estimates import MeanVector
+from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.products import largest_eigenvalue, products
+
+
+def directional(
+    problem: Problem,
+    point: Point,
+    batches: Batches,
+    *,
+    random: int = 2,
+    eigenvalue_batches: Batches | None = None,
+    with_decay: bool = False,
+    seed: int = 0,
+    tick: Tick = silent,
+) -> Result:
+    """Hessian-vector products along the point's directions and along random ones.
+
+    Args:
+        problem: the model and loss.
+        point: where; BatchNorm frozen at its statistics.
+        batches: the examples; their population decides the finite-population correction.
+        random: number of random unit vectors; their mean is reported.
+        eigenvalue_batches: examples for λ_max; none is computed where None.
+        with_decay: add ``wd·I``, the Hessian of the penalty, to H.
+        seed: of the random vectors.
+        tick: called after each batch.
+
+    Returns:
+        ``hvp_norm_X``, ``curvature_X`` for each direction X (with standard errors), ``hvp_norm_plain_X`` (with the
+        noise's share), ``path_gradient_bending`` = ∇L·θ'' and ``path_curvature`` = θ'ᵀHθ' where the point lies on a
+        path, so that their sum is d²L/dt² with frozen BatchNorm, and ``eigenvalue_max``.
+    """
+    vectors = dict(point.directions) | {f"random{k}": v for k, v in enumerate(random_units(point.theta, random, seed))}
+    names = list(vectors)
+    stacked = torch.stack(list(vectors.values())) if names else point.theta.new_zeros(0, point.theta.numel())
+    expected = sum(1 for _ in batches)
+    means = {name: MeanVector(expected, batches.population) for name in [*names, "gradient"]}
+    for batch in products(problem, point, stacked, batches, tick):
+        for name, product in zip(names, batch.products, strict=True):
+            means[name].add(product, batch.count)
+        means["gradient"].add(batch.gradient, batch.count)
+    shift = problem.weight_decay if with_decay else 0.0
+    found: dict[str, Variable] = {}
+    for name in point.directions:
+        norm, norm_error, plain = _shifted(means[name], vectors[name], shift).norm()
+        value, error = means[name].projection(vectors[name])
+        found |= _variables(name, f"along the {name} direction", norm, norm_error, plain, value + shift, error)
+    if random:
+        found |= _random(means, vectors, shift, random)
+    if point.velocity is not None and point.acceleration is not None and "tangent" in vectors:
+        speed = float(point.velocity.double().norm())
+        value, error = means["tangent"].projection(vectors["tangent"])
+        bending, bending_error = means["gradient"].projection(point.acceleration)
+        found["path_curvature"] = scalar(value * speed**2, "nat", "θ'ᵀHθ' of the path", error * speed**2)
+        found["path_gradient_bending"] = scalar(bending, "nat", "∇L·θ'' of the path", bending_error)
+    if eigenvalue_batches is not None:
+        top, residual, used = largest_eigenvalue(problem, point, eigenvalue_batches, seed, 1e-2, tick)
+        found["eigenvalue_max"] = scalar(top + shift, "nat", "largest Hessian eigenvalue, on fewer examples")
+        found["eigenvalue_max_residual"] = scalar(residual, "nat", "residual of the largest eigenvalue")
+        found["eigenvalue_max_products"] = scalar(used, "1", "products spent on the largest eigenvalue")
+    return Result(found)
+
+
+def gradient(problem: Problem, point: Point, batches: Batches, *, tick: Tick = silent) -> Result:
+    """Norms of ∇L and of ∇(L + ½wd‖θ‖²), the noise's share removed, with standard errors.
+
+    With weight decay an optimum has ``∇L ≈ −wd·θ``, so the second is the one that is near 0 there.
+
+    Args:
+        problem: the model and loss.
+        point: where; BatchNorm frozen at its statistics.
+        batches: the examples.
+        tick: called after each batch.
+
+    Returns:
+        ``gradient_norm``, ``gradient_norm_plain`` and ``gradient_norm_with_penalty``.
+    """
+    mean = MeanVector(sum(1 for _ in batches), batches.population)
+    for batch in products(problem, point, point.theta.new_zeros(0, point.theta.numel()), batches, tick):
+        mean.add(batch.gradient, batch.count)
+    norm, error, plain = mean.norm()
+    penalised, penalised_error, _ = _shifted(mean, point.theta, problem.weight_decay).norm()
+    return Result(
+        {
+            "gradient_norm": scalar(norm, "nat", "norm of the loss gradient", error),
+            "gradient_norm_plain": scalar(plain, "nat", "norm of the sampled loss gradient, noise included"),
+            "gradient_norm_with_penalty": scalar(
+                penalised, "nat", "norm of the gradient of loss and L2 penalty", penalised_error
+            ),
+        }
+    )
+
+
+def averaged_product(problem: Problem, point: Point, vector: Tensor, radius: float, batches: Batches) -> Tensor:
+    """The uniform average of ``H(θ + sv) v`` over s in [−R, R], exactly ``(∇L(θ + Rv) − ∇L(θ − Rv)) / 2R``.
+
+    Args:
+        problem: the model and loss.
+        point: θ and its buffers.
+        vector: unit vector v (P,).
+        radius: R > 0.
+        batches: the examples.
+
+    Returns:
+        The averaged product (P,).
+    """
+    ends = []
+    for sign in (1.0, -1.0):
+        there = Point(point.theta + sign * radius * vector, point.buffers)
+        total = torch.zeros_like(vector)
+        for batch in products(problem, there, vector.new_zeros(0, vector.numel()), batches):
+            total += batch.gradient * (batch.count / batches.count)
+        ends.append(total)
+    return (ends[0] - ends[1]) / (2 * radius)
+
+
+def random_units(like: Tensor, count: int, seed: int) -> Tensor:
+    """Unit vectors (count, P), uniform on the sphere, the same for the same seed at every point of a path."""
+    chooser = torch.Generator().manual_seed(derive(seed, "random directions"))
+    drawn = torch.randn(count, like.numel(), generator=chooser, dtype=torch.float64)
+    return (drawn / drawn.norm(dim=1, keepdim=True)).to(like)
+
+
+def _random(means: dict[str, MeanVector], vectors: dict[str, Tensor], shift: float, count: int) -> dict[str, Variable]:
+    """Means over the random directions; their standard error has the spread over directions and that over images."""
+    names = [f"random{k}" for k in range(count)]
+    norms = [_shifted(means[n], vectors[n], shift).norm() for n in names]
+    values = [means[n].projection(vectors[n]) for n in names]
+
+    def joined(each: list[float], errors: list[float]) -> tuple[float, float]:
+        sampling = float(np.mean(errors))
+        between = float(np.std(each, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+        return float(np.mean(each)), math.hypot(sampling, between)
+
+    norm, norm_error = joined([n[0] for n in norms], [n[1] for n in norms])
+    value, error = joined([v[0] + shift for v in values], [v[1] for v in values])
+    plain = float(np.mean([n[2] for n in norms]))
+    found = _variables("random", "along random directions, their mean", norm, norm_error, plain, value, error)
+    found["random_directions"] = scalar(count, "1", "number of random directions")
+    return found
+
+
+def _variables(
+    name: str, words: str, norm: float, norm_error: float, plain: float, value: float, error: float
+) -> dict[str, Variable]:
+    return {
+        f"hvp_norm_{name}": scalar(norm, "nat", f"‖Hv‖ {words}", norm_error),
+        f"hvp_norm_plain_{name}": scalar(plain, "nat", f"‖Hv‖ {words}, noise included"),
+        f"curvature_{name}": scalar(value, "nat", f"vᵀHv {words}", error),
+    }
+
+
+def _shifted(mean: MeanVector, vector: Tensor, factor: float) -> MeanVector:
+    """The same estimate with a vector that is known exactly added to it."""
+    if factor == 0.0:
+        return mean
+    sums = [total + factor * n * vector for total, n in zip(mean._sums, mean._counts)]
+    return MeanVector(mean.expected, mean.population, sums, list(mean._counts), mean._seen)
+

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rashomon_cli.core.results import Result, Variable, scalar, series, stack
+from rashomon_cli.core.seeds import derive
+
+
+def test_a_variable_has_a_name_for_each_axis():
+    with pytest.raises(ValueError, match="1 dimension names for an array of 2 axes"):
+        Variable(("t",), np.zeros((2, 3)))
+
+
+def test_a_standard_error_has_the_shape_of_its_estimate():
+    with pytest.raises(ValueError, match="stderr"):
+        series("t", [1.0, 2.0], stderr=[0.1])
+
+
+def test_results_are_stacked_along_a_new_first_dimension():
+    results = [Result({"h": series("k", [1.0, 2.0], "nat", "h", [0.1, 0.2])}) for _ in range(3)]
+    joined = stack(results, "t")["h"]
+    assert joined.dims == ("t", "k")
+    assert joined.units == "nat"
+    np.testing.assert_array_equal(joined.values, np.tile([1.0, 2.0], (3, 1)))
+    np.testing.assert_array_equal(joined.stderr, np.tile([0.1, 0.2], (3, 1)))
+
+
+def test_a_direction_that_a_point_lacks_is_nan_there():
+    joined = stack([Result({"x": scalar(1)}), Result({"y": scalar(2, stderr=0.5)}), Result()], "t")
+    np.testing.assert_array_equal(joined["x"].values, [1, np.nan, np.nan])
+    np.testing.assert_array_equal(joined["y"].values, [np.nan, 2, np.nan])
+    np.testing.assert_array_equal(joined["y"].stderr, [np.nan, 0.5, np.nan])
+
+
+@given(st.integers(0, 2**40), st.text(max_size=5), st.integers(0, 10**6))
+def test_seeds_are_determined_and_fit_torch(seed, purpose, epoch):
+    assert derive(seed, purpose, epoch) == derive(seed, purpose, epoch)
+    assert 0 <= derive(seed, purpose, epoch) < 2**63
+    assert derive(seed, purpose, epoch) != derive(seed, purpose, epoch + 1)
