@@ -41,7 +41,9 @@ def context(store):
 def publish():
     """Publish a run without computing anything."""
 
-    def act(store, name=None, *, operation="fake", kind="model", parents=(), metrics=None, weights=(1.0, 2.0), **config):
+    def act(
+        store, name=None, *, operation="fake", kind="model", parents=(), metrics=None, weights=(1.0, 2.0), **config
+    ):
         config = config or {"name": name}
         links = [Parent(id=run.id, role=role, t=t) for run, role, t in parents]
         job = store.begin(operation, config, parents=links, name=name)

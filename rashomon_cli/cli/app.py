@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from rashomon_cli.cli import connect, console, ls, probe, prune, reindex, rename, show, train
+from rashomon_cli.cli import compare, connect, console, ls, plot, probe, prune, reindex, rename, show, train
 from rashomon_cli.cli.options import bind
 from rashomon_cli.core.errors import RashomonError
 
@@ -19,6 +19,8 @@ COMMANDS = {
     "connect": connect,
     "probe": probe,
     "prune": prune,
+    "compare": compare,
+    "plot": plot,
     "ls": ls,
     "show": show,
     "rename": rename,

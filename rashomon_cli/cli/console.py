@@ -166,7 +166,11 @@ def show_pairs(pairs: Mapping[str, str]) -> None:
     """Words side by side with what they stand for; long values wrap on a terminal."""
     width, across = max(map(len, pairs), default=0), room()
     for head, value in pairs.items():
-        lines = [value] if across is None else textwrap.wrap(value, max(across - width - 4, 12), break_on_hyphens=False) or [""]
+        lines = (
+            [value]
+            if across is None
+            else textwrap.wrap(value, max(across - width - 4, 12), break_on_hyphens=False) or [""]
+        )
         for index, line in enumerate(lines):
             print(f"  {'' if index else head:<{width}}  {line}")
 

@@ -27,23 +27,24 @@ def curvature(group: Group) -> Figure | None:
     Returns:
         The figure; None where there is no such variable.
     """
+    dims = ("t",) if any(variable.dims == ("t",) for variable in group.values()) else ()
+    group = {name: variable for name, variable in group.items() if variable.dims == dims}
     panels = {words: found for prefix, words in _QUANTITIES.items() if (found := _directions(group, prefix))}
     eigenvalue = group.get("eigenvalue_max")
     if eigenvalue is not None and np.isfinite(eigenvalue.values).any():
         # At the top eigenvector both quantities equal the eigenvalue; among lines it would flatten the curvatures.
-        for words in ["‖Hv‖"] if eigenvalue.dims else _QUANTITIES.values():
+        for words in ["‖Hv‖"] if dims else _QUANTITIES.values():
             panels.setdefault(words, {})[_EIGENVALUE] = eigenvalue
     if not panels:
         return None
     looks = {name: style.look(index) for index, name in enumerate(_names(group))} | {_EIGENVALUE: _EIGENVALUE_LOOK}
-    dims = next(iter(next(iter(panels.values())).values())).dims
-    return _lines(group, panels, looks) if dims == ("t",) else _dots(panels, looks)
+    return _lines(group, panels, looks) if dims else _dots(panels, looks)
 
 
 def _names(group: Group) -> list[str]:
     """Directions that occur in a group's names, the known ones first, so that each keeps its colour in every figure."""
     found = [name.removeprefix(prefix) for prefix in _QUANTITIES for name in group if name.startswith(prefix)]
-    return list(dict.fromkeys([*_DIRECTIONS, *found]))
+    return list(dict.fromkeys([*_DIRECTIONS, *(name for name in found if not name.startswith("plain_"))]))
 
 
 def _directions(group: Group, prefix: str) -> dict[str, Variable]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, ticker
@@ -46,15 +45,17 @@ def heatmap(group: Group, data: str, name: str = "cosine") -> Figure | None:
     widths = [3.4, *[1.0 for _ in beside]]
     grid = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
     _square(figure, grid[0], matrix, data, pad=0.1 / height)
-    names = [style.shorten(str(model), _NAME_LENGTH) for model in style.coordinate(group, "model").values]
+    names = [style.shorten(str(model), _NAME_LENGTH) for model in style.coordinate(group, matrix.dims[0]).values]
     grid[0].set_yticks(range(count), [f"{name}  {row + 1}" for row, name in enumerate(names)])
     grid[0].set_ylim(count - 0.5, -0.5)
     for axes, variable in zip(grid[1:], beside):
         _rows(axes, variable, families)
-    for edge in np.flatnonzero(families[1:] != families[:-1]) + 0.5:
+    edges = np.flatnonzero(families[1:] != families[:-1]) + 0.5
+    for edge in edges if len(edges) < len(set(families)) else ():  # none where the order mixes the families
         grid[0].axvline(edge, color="white", lw=1.5)
-        for axes in grid:
-            axes.axhline(edge, color="white" if axes is grid[0] else style.GREY, lw=1.5 if axes is grid[0] else 0.6)
+        grid[0].axhline(edge, color="white", lw=1.5)
+        for axes in grid[1:]:
+            axes.axhline(edge, color=style.GREY, lw=0.6)
     if len(grid) > 1:
         style.legend(figure, [grid[1]], "outside lower center", columns=3)
     return figure
@@ -88,14 +89,13 @@ def _square(figure: Figure, axes: Axes, matrix: Variable, data: str, pad: float)
 
 def _rows(axes: Axes, variable: Variable, families: Array) -> None:
     """A dot a model, in its row; colour and marker tell the family."""
-    error: Any = variable.stderr if variable.stderr is not None else np.zeros(len(variable.values))
     for index, family in enumerate(dict.fromkeys(families)):
         rows = np.flatnonzero(families == family)
         how = style.look(index)
         axes.errorbar(
             variable.values[rows],
             rows,
-            xerr=np.nan_to_num(error[rows]),
+            xerr=None if variable.stderr is None else np.nan_to_num(variable.stderr[rows]),
             fmt=how.marker,
             color=how.colour,
             ms=3.5,
@@ -105,11 +105,11 @@ def _rows(axes: Axes, variable: Variable, families: Array) -> None:
         )
     axes.margins(x=0.15)
     low, high = axes.get_xlim()
-    found = ticker.MaxNLocator(2, steps=[1, 2, 5, 10], min_n_ticks=2).tick_values(low, high)
+    found = np.asarray(ticker.MaxNLocator(4, min_n_ticks=2).tick_values(low, high))
     inside = found[(found >= low) & (found <= high)]
     axes.set_xticks(np.unique(inside[[0, -1]]))
     axes.tick_params(axis="y", length=0, labelleft=False)
-    axes.set_xlabel("\n".join(textwrap.wrap(style.label(variable), 16)))
+    axes.set_xlabel("\n".join(textwrap.wrap(style.label(variable), 15)), fontsize=8)
 
 
 def _short(value: float) -> str:

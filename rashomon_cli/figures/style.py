@@ -169,8 +169,11 @@ def set_scale(axis: Any, variables: Sequence[Variable]) -> None:
     if low > 0 and high > _WIDE * min(np.nanmin(np.abs(v.values)) for v in variables):
         set_to("log")
         axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
-    elif low < 0 and high > _WIDE * min(sizes) and (edge := max(unsure) or min(filter(None, sizes))) < high:
-        edge = 10.0 ** np.ceil(np.log10(edge))
+    elif (
+        low < 0
+        and high > _WIDE * min(sizes)
+        and (edge := _decade(max(unsure) or min(filter(None, sizes), default=high))) < high
+    ):
         set_to("symlog", linthresh=edge)
         subs = [1, 2, 5] if high < 1e2 * edge else [1]
         axis.set_major_locator(ticker.SymmetricalLogLocator(base=10, linthresh=edge, subs=subs))
@@ -178,6 +181,11 @@ def set_scale(axis: Any, variables: Sequence[Variable]) -> None:
         return
     axis.set_major_formatter(ticker.FuncFormatter(plain))
     axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _decade(value: float) -> float:
+    """The power of ten at or above a positive value."""
+    return float(10.0 ** np.ceil(np.log10(value)))
 
 
 def plain(value: float, _: object = None) -> str:
@@ -200,5 +208,6 @@ def shorten(text: str, length: int) -> str:
     """A name that fits: its middle gives way to an ellipsis, since families differ at either end."""
     if len(text) <= length:
         return text
-    tail = (length - 1) * 2 // 3
-    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+    tail = text[-((length - 1) * 2 // 3) :]
+    tail = tail[max(0, tail.find("-", 0, length // 4)) :]
+    return f"{text[: length - 1 - len(tail)]}…{tail}"

@@ -28,7 +28,7 @@ from rashomon_cli.store import Job, Run
 if TYPE_CHECKING:
     import torch
 
-    from rashomon_cli.science.problem import Point
+Point = tuple["torch.Tensor", Mapping[str, "torch.Tensor"]]
 
 
 class CompareConfig(Config):
@@ -110,8 +110,8 @@ def _carry_out(
         compared = [similarity.similarity([found[s, images] for s in models], config.seed) for images in sets]
     except ValueError as error:
         raise Refused(f"the models' outputs cannot be compared: {error}", "name models of one shape") from error
-    cosine = compared[0]["cosine"].values
-    places = similarity.cluster_order(cosine) if config.order == "cluster" else list(range(len(models)))
+    clusters = config.order == "cluster"
+    places = similarity.cluster_order(compared[0]["cosine"].values) if clusters else [*range(len(models))]
     placed = [models[place] for place in places]
     names = [subject.label for subject in placed]
     figures = np.stack([found[subject, None] for subject in placed])
@@ -188,8 +188,6 @@ def _images(source: data.Source, found: data.Data, config: CompareConfig) -> _Im
         chooser = np.random.default_rng(derive(config.seed, "images to compare on"))
         inputs = inputs[np.sort(chooser.permutation(len(inputs))[: config.samples])]
         choice = f"{config.samples} by seed {config.seed}"
-    if len(inputs) < 2:
-        raise Refused(f"the test split of {source.spec} has fewer than two examples", "--ood mnist")
     return _Images(str(source.spec), source.fingerprint, inputs, found.is_images, choice)
 
 
@@ -200,6 +198,8 @@ def _check_input(images: _Images, subject: Subject) -> None:
         Refused: naming the data and the model.
     """
     kept, shape = _data(subject.run), list(images.inputs.shape[1:])
+    if len(images.inputs) < 2:
+        raise Refused(f"the test split of {images.spec} has fewer than two examples", f"--ood {kept['spec']}")
     if images.are_images != bool(kept["mean"]) or not (images.are_images or shape == kept["input_shape"]):
         takes = "images" if kept["mean"] else f"numbers of the shape {tuple(kept['input_shape'])}"
         raise Refused(f"{images.spec} does not fit {subject.label}, which takes {takes}", f"--ood {kept['spec']}")
@@ -235,10 +235,8 @@ def _sweep(context: Context, models: list[Subject], sets: list[_Images], device:
 
     Raises:
         Refused: if outputs are not finite, or a model no longer fits its builder and data.
-        Damaged: if a model's file was altered.
     """
     from rashomon_cli.science.evaluation import evaluate
-    from rashomon_cli.science.problem import Point
 
     found, missing = _missing(context, models, sets)
     context.progress.start("predict", sum(-(-count // problems.EVALUATION_BATCH) for _, _, count in missing))
@@ -247,11 +245,10 @@ def _sweep(context: Context, models: list[Subject], sets: list[_Images], device:
         loaded = None
         for subject, part in itertools.groupby(items, lambda item: item[0]):
             loaded = loaded or subjects.load_problem(context, subject.run, device)
-            point = Point(*subjects.load_model(context, loaded, subject, device), subject.t)
+            point = subjects.load_model(context, loaded, subject, device)
             for _, images, _ in part:
                 if images is None:
-                    test = loaded.batches("test")
-                    own = evaluate(loaded.problem, point.theta, point.buffers, test, context.progress.tick)
+                    own = evaluate(loaded.problem, *point, loaded.problem.test, context.progress.tick)
                     values = np.array([own.loss, own.accuracy])
                 else:
                     values = _predict(context, loaded, point, images, _data(subject.run))
@@ -271,11 +268,11 @@ def _predict(context: Context, loaded: problems.Loaded, point: Point, images: _I
 
     parts = []
     for start in range(0, len(images.inputs), problems.EVALUATION_BATCH):
-        x = torch.from_numpy(images.inputs[start : start + problems.EVALUATION_BATCH]).to(point.theta.device)
+        x = torch.tensor(images.inputs[start : start + problems.EVALUATION_BATCH], device=point[0].device)
         if images.are_images:
             x = fit_images(x, kept["input_shape"])
         batch = Batches(x, torch.zeros(len(x)), len(x), kept["mean"], kept["std"], len(x))
-        parts.append(predict(loaded.problem, point.theta, point.buffers, batch))
+        parts.append(predict(loaded.problem, *point, batch))
         context.progress.tick()
     return torch.cat(parts).numpy()
 

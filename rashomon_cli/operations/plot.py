@@ -56,7 +56,7 @@ def plot(context: Context, config: PlotConfig) -> list[Path]:
     found = _draw(run.measurements() if _has_measurements(run) else {})
     kinds = {name.partition("-")[0] for name in found}
     if not found:
-        raise Refused(f"run {run.name} has nothing to plot", f"rashomon probe {run.name} -q, then plot what it prints")
+        raise Refused(f"run {run.name} has nothing to plot", f"rashomon show {run.name}")
     if lacking := [name for name in config.what if name not in kinds]:
         raise Refused(f"run {run.name} has no {', '.join(lacking)}", f"--what {','.join(sorted(kinds))}")
     return _write(prefix, {k: f for k, f in found.items() if not config.what or k.partition("-")[0] in config.what})

@@ -127,7 +127,9 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     recipe["config"] |= {"augment": job.request.config["augment"]}
     del recipe["config"]["epochs"]
     with context.store.stage(recipe) as stage:
-        regularised = _regularise(context, config, stage, loaded, theta, buffers, where, old_mask, recipe["config"]["augment"])
+        regularised = _regularise(
+            context, config, stage, loaded, theta, buffers, where, old_mask, recipe["config"]["augment"]
+        )
     pruned, mask = sparsity.cut(regularised.theta, config.thr, where, old_mask)
     count = None if config.samples == "all" else config.samples
     samples = {s: loaded.batches(s).sample(count, 0) for s in ("train", "test")}

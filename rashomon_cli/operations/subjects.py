@@ -245,4 +245,3 @@ def load_mask(loaded: problems.Loaded, run: Run, device: torch.device) -> Tensor
     dtype = next(loaded.problem.module.parameters()).dtype
     named = {name: torch.from_numpy(np.array(array)).to(device=device, dtype=dtype) for name, array in arrays.items()}
     return loaded.problem.layout.flatten(named)
-

@@ -41,23 +41,23 @@ def refresh(
     """
     fresh = {name: value.clone() for name, value in buffers.items()}
     layers = {
-        name: module
+        f"{name}." if name else "": module
         for name, module in problem.module.named_modules()
         if isinstance(module, _BatchNorm) and module.track_running_stats
     }
     if not layers:
         return fresh
-    sums = {name: [torch.zeros_like(fresh[f"{name}.{kind}"]) for kind in _KINDS] for name in layers}
+    sums = {name: [torch.zeros_like(fresh[name + kind]) for kind in _KINDS] for name in layers}
     with _recording(problem.module), torch.no_grad():
         for x, _ in batches:
             problem.outputs(theta, fresh, x)
             for name in layers:
                 for total, kind in zip(sums[name], _KINDS):
-                    total += fresh[f"{name}.{kind}"] * len(x)
+                    total += fresh[name + kind] * len(x)
             tick(None)
     for name in layers:
         for total, kind in zip(sums[name], _KINDS):
-            fresh[f"{name}.{kind}"] = total / batches.count
+            fresh[name + kind] = total / batches.count
     return fresh
 
 

@@ -172,4 +172,3 @@ def _shifted(mean: MeanVector, vector: Tensor, factor: float) -> MeanVector:
         return mean
     sums = [total + factor * n * vector for total, n in zip(mean._sums, mean._counts)]
     return MeanVector(mean.expected, mean.population, sums, list(mean._counts), mean._seen)
-

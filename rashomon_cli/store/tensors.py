@@ -29,7 +29,17 @@ def save(path: Path, tensors: Mapping[str, Array], header: Mapping[str, Any]) ->
     """
     arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     metadata = {"format": "pt", "rashomon": json.dumps(dict(header), sort_keys=True)}
-    durable.write(path, safetensors.numpy.save(arrays, metadata=metadata))
+    durable.write(path, _ordered(safetensors.numpy.save(arrays, metadata=metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same file with its metadata in one order: the library's own differs from call to call, and the SHA-256 with it."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

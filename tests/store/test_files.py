@@ -98,7 +98,9 @@ def test_a_file_of_another_kind_or_of_a_newer_version_is_refused(tmp_path):
     assert caught.value.hint == "upgrade rashomon-cli"
 
 
-@given(hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_]), hnp.array_shapes(min_dims=0)))
+@given(
+    hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_]), hnp.array_shapes(min_dims=0))
+)
 def test_tensors_of_any_shape_read_back(tmp_path, array):
     named = {"a": array, "turned": array.T, "count": np.int64(7), "steps": np.array(3)}
     tensors.save(tmp_path / "m.safetensors", named, {"x": 1})
@@ -116,6 +118,14 @@ def test_plain_pytorch_loads_the_tensors(tmp_path):
     assert found["w"].tolist() == [[0, 1], [1, 0]]
     assert found["bn.num_batches_tracked"].shape == ()
     assert int(found["bn.num_batches_tracked"]) == 9
+
+
+def test_the_same_tensors_make_the_same_bytes(tmp_path):
+    contents = set()
+    for _ in range(8):
+        tensors.save(tmp_path / "m.safetensors", {"b": np.ones(3), "a": np.zeros((2, 2), np.float32)}, {"x": 1, "a": 2})
+        contents.add((tmp_path / "m.safetensors").read_bytes())
+    assert len(contents) == 1
 
 
 def test_what_is_no_safetensors_file_is_damage(tmp_path):

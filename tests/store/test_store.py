@@ -1,7 +1,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from rashomon_cli.core.errors import Busy, Damaged, NoStore, Refused, UsageError
@@ -308,6 +307,7 @@ def test_a_stage_is_shared_and_locked(store):
     assert store.rows() == []
 
 
+@pytest.mark.slow
 def test_no_run_of_eight_writers_at_once_is_lost(store, start):
     code = """
 import sys

@@ -35,7 +35,8 @@ def source(spec: Spec) -> Source:
 
 def _read(path: Path) -> Data:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a file open that turns out to be none of its own.
+        with path.open("rb") as stream, zipfile.ZipFile(stream), np.load(stream, allow_pickle=False) as file:
             missing = [name for name in _NAMES if name not in file.files]
             if missing:
                 raise Refused(f"{path} has no array {missing[0]}", f"it needs {', '.join(_NAMES)}")

@@ -77,7 +77,7 @@ def read_idx(path: Path) -> Array:
     body = np.frombuffer(content, np.uint8, offset=min(4 + 4 * axes, len(content)))
     if not shape or body.size != int(np.prod(shape)):
         raise Refused(f"{path} is truncated: {body.size} bytes for shape {shape}", "download it again")
-    return body.reshape(shape)
+    return body.reshape(shape).copy()
 
 
 def _read(files: list[Path]) -> Data:

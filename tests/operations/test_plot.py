@@ -1,0 +1,138 @@
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rashomon_cli.cli import plot as command_module
+from rashomon_cli.cli.options import Common
+from rashomon_cli.core.errors import Damaged, Refused, UsageError
+from rashomon_cli.core.options import build
+from rashomon_cli.core.results import Variable, series
+from rashomon_cli.operations.context import Context
+from rashomon_cli.operations.plot import PlotConfig, plot
+from rashomon_cli.store import Store
+
+T = np.linspace(0, 1, 5)
+TRAINING = {
+    "epoch": series("epoch", [1, 2, 3], "epoch", "epochs done"),
+    "train_loss": series("epoch", [2.0, 1.0, 0.5], "nat", "loss", [0.1, 0.1, 0.1]),
+}
+PATH = {
+    "t": series("t", T, "1", "position on the path, t"),
+    "test_loss": series("t", T * (1 - T), "nat", "test loss", 0.01 + 0 * T),
+}
+PAIRS = {"cosine": Variable(("model", "other"), np.eye(3), "1", "cosine similarity")}
+GUARD = {"loss": series("check", [0.1, 0.2], "nat", "guarded loss")}
+LAYERS = {"density": series("layer", [0.1, 0.2], "1", "fraction of the weights kept")}
+PROBE = PATH | {"curvature_random": series("t", T, "nat", "curvature", 0.1 + 0 * T)}
+
+
+@pytest.fixture
+def context(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Context(Store.open(tmp_path / "store", create=True))
+
+
+def publish(context, name, measurements, kind="model"):
+    with context.store.begin("test", {"name": name}, name=name) as job:
+        return job.publish(kind, metrics={}, measurements=measurements)
+
+
+def test_files_lie_in_the_working_folder_and_can_be_read(context, tmp_path):
+    run = publish(context, "m", {"training": TRAINING})
+    before = sorted(run.folder.iterdir())
+    files = plot(context, PlotConfig(run="m"))
+    assert [str(path) for path in files] == ["m-training.png", "m-training.svg"]
+    image = Image.open(io.BytesIO((tmp_path / files[0]).read_bytes()))
+    assert image.size[0] == 1050
+    assert len(image.convert("L").getcolors()) > 20
+    assert ">loss [nat]<" in (tmp_path / files[1]).read_text()
+    assert sorted(run.folder.iterdir()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m-training.png", "m-training.svg", "store"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "figures"),
+    [
+        ("model", {"training": TRAINING, "guard": GUARD, "layers": LAYERS}, ["training", "guard", "density"]),
+        ("path", {"training": TRAINING, "curve": PATH, "line": PATH}, ["training", "profile"]),
+        ("measurement", {"probe": PROBE}, ["profile", "curvature"]),
+        ("comparison", {"mnist": PAIRS, "photos(8)": PAIRS}, ["heatmap-mnist", "heatmap-photos-8-"]),
+    ],
+)
+def test_figures_follow_from_the_groups(context, kind, groups, figures):
+    publish(context, "r", groups, kind)
+    files = plot(context, PlotConfig(run="r"))
+    assert [path.name for path in files] == [f"r-{name}.{form}" for name in figures for form in ("png", "svg")]
+
+
+def test_what_picks_figures(context):
+    publish(context, "r", {"training": TRAINING, "curve": PATH}, "path")
+    assert len(plot(context, PlotConfig(run="r", what="profile"))) == 2
+    assert len(plot(context, PlotConfig(run="r", what=("profile", "training")))) == 4
+    with pytest.raises(Refused, match="no heatmap") as refused:
+        plot(context, PlotConfig(run="r", what="heatmap"))
+    assert refused.value.hint == "--what profile,training"
+    with pytest.raises(UsageError, match="--what = 'pie'"):
+        build(PlotConfig, {"run": "r", "what": "pie"})
+
+
+@pytest.mark.parametrize(
+    ("out", "file"), [("figures", "figures/m-training.png"), ("figures/a", "figures/a-training.png")]
+)
+def test_out_is_a_folder_or_a_beginning(context, tmp_path, out, file):
+    publish(context, "m", {"training": TRAINING})
+    (tmp_path / "figures").mkdir()
+    assert str(plot(context, PlotConfig(run="m", out=out))[0]) == file
+    assert str(plot(context, PlotConfig(run="m", out=f"{out}/x.svg" if out == "figures" else "y.png"))[0]) in {
+        "figures/x-training.png",
+        "y-training.png",
+    }
+
+
+def test_a_missing_folder_and_a_run_folder_are_refused(context):
+    run = publish(context, "m", {"training": TRAINING})
+    with pytest.raises(UsageError, match="no folder") as missing:
+        plot(context, PlotConfig(run="m", out="no/such/x"))
+    assert missing.value.hint == "mkdir -p no/such"
+    with pytest.raises(UsageError, match="belongs to a run"):
+        plot(context, PlotConfig(run="m", out=run.folder))
+
+
+@pytest.mark.parametrize("groups", [{}, {"spectrum": {"density": series("bin", [0.1])}}])
+def test_nothing_to_plot_is_refused_with_a_hint(context, groups):
+    publish(context, "m", groups, "measurement")
+    with pytest.raises(Refused, match="nothing to plot") as refused:
+        plot(context, PlotConfig(run="m"))
+    assert refused.value.hint == "rashomon show m"
+
+
+def test_an_altered_file_is_never_opened(context):
+    run = publish(context, "m", {"training": TRAINING})
+    (run.folder / "metrics.h5").write_bytes(b"not HDF5")
+    with pytest.raises(Damaged):
+        plot(context, PlotConfig(run="m"))
+
+
+def test_the_same_run_gives_the_same_bytes(context):
+    publish(context, "r", {"mnist": PAIRS, "probe": PROBE}, "comparison")
+    first = [path.read_bytes() for path in plot(context, PlotConfig(run="r"))]
+    assert first == [path.read_bytes() for path in plot(context, PlotConfig(run="r"))]
+
+
+@pytest.mark.parametrize("flags", [{}, {"json_": True}, {"quiet": True}])
+def test_the_command_prints_the_paths(context, tmp_path, capsys, flags):
+    publish(context, "m", {"training": TRAINING})
+    command_module.command(PlotConfig(run="m"), Common(store=tmp_path / "store", **flags))
+    printed = capsys.readouterr().out
+    expected = ["m-training.png", "m-training.svg"]
+    assert (json.loads(printed)["files"] if "json_" in flags else printed.split()) == expected
+
+
+def test_the_commands_module_imports_neither_torch_nor_matplotlib():
+    code = "import sys, rashomon_cli.cli.plot; print({'torch', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
