@@ -1,1 +1,71 @@
-"""Measure the Rashomon set of a trained network."""
+"""Measure the Rashomon set of a trained network.
+
+The operations of the command line as functions: ``from rashomon_cli import Context, Store, TrainConfig, train``.
+Names are imported on first use, so that importing the package loads neither torch nor h5py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rashomon_cli.core.errors import RashomonError
+    from rashomon_cli.operations.compare import CompareConfig, compare
+    from rashomon_cli.operations.connect import ConnectConfig, connect
+    from rashomon_cli.operations.context import Context, Where
+    from rashomon_cli.operations.plot import PlotConfig, plot
+    from rashomon_cli.operations.probe import ProbeConfig, probe
+    from rashomon_cli.operations.prune import PruneConfig, prune
+    from rashomon_cli.operations.train import TrainConfig, train
+    from rashomon_cli.sources.data import Data
+    from rashomon_cli.store import Run, Store
+
+_HOMES = {
+    "CompareConfig": "operations.compare",
+    "ConnectConfig": "operations.connect",
+    "Context": "operations.context",
+    "Data": "sources.data",
+    "PlotConfig": "operations.plot",
+    "ProbeConfig": "operations.probe",
+    "PruneConfig": "operations.prune",
+    "RashomonError": "core.errors",
+    "Run": "store",
+    "Store": "store",
+    "TrainConfig": "operations.train",
+    "Where": "operations.context",
+    "compare": "operations.compare",
+    "connect": "operations.connect",
+    "plot": "operations.plot",
+    "probe": "operations.probe",
+    "prune": "operations.prune",
+    "train": "operations.train",
+}
+
+__all__ = [
+    "CompareConfig",
+    "ConnectConfig",
+    "Context",
+    "Data",
+    "PlotConfig",
+    "ProbeConfig",
+    "PruneConfig",
+    "RashomonError",
+    "Run",
+    "Store",
+    "TrainConfig",
+    "Where",
+    "compare",
+    "connect",
+    "plot",
+    "probe",
+    "prune",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""What many tests need: a store in a temporary folder, runs that cost nothing, one tiny trained model, the command line."""
+"""What many tests need: a store in a temporary folder, runs that cost nothing, one tiny model, the command line."""
 
 from __future__ import annotations
 

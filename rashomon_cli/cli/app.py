@@ -59,25 +59,41 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code (see the table in README.md).
+
+    Raises:
+        SystemExit: if a library ends the process.
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:
         code = make_app()(args=given, standalone_mode=False, prog_name="rashomon")
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        # Typer turns Ctrl-C into the code, and a closed pipe into the end of the process.
+        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # The reader went away; nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return PIPE_CLOSED
+        return _pipe_closed()
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _pipe_closed()
+        raise
     except (KeyboardInterrupt, typer.Abort):
-        console.show_error("interrupted", "run the same command again to resume")
-        return INTERRUPTED
+        return _interrupted()
     except Exception as error:
         if "--debug" in given:
             traceback.print_exc()
         with contextlib.suppress(BrokenPipeError):
             return _explain(error)
         return PIPE_CLOSED
+
+
+def _interrupted() -> int:
+    console.show_error("interrupted", "run the same command again to resume")
+    return INTERRUPTED
+
+
+def _pipe_closed() -> int:
+    # The reader went away; nothing more may be written, not even at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return PIPE_CLOSED
 
 
 def _explain(error: Exception) -> int:

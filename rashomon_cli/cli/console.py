@@ -97,8 +97,9 @@ class Bar:
     def tick(self, loss: float | None = None) -> None:
         """One step is done."""
         if self._task is not None:
-            fields = {} if loss is None else {"loss": f"loss {loss:.4f}"}
-            self._progress.update(self._task, advance=1, **fields)
+            if loss is not None:
+                self._progress.update(self._task, loss=f"loss {loss:.4f}")
+            self._progress.update(self._task, advance=1)
 
     def note(self, text: str) -> None:
         """A line on stderr."""

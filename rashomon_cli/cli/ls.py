@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rashomon_cli.cli import console
 from rashomon_cli.cli.options import Common
@@ -49,8 +50,16 @@ def _show(entries: list[Entry]) -> None:
 
 
 def _row(entry: Entry, now: datetime, count: int) -> list[str]:
-    figures = ", ".join(f"{name} {console.number(value)}" for name, value in entry.headlines(count).items())
+    figures = ", ".join(f"{name} {_figure(value)}" for name, value in entry.headlines(count).items())
     return [entry.name, entry.kind, entry.operation, entry.status, _age(now - entry.begun), figures]
+
+
+def _figure(value: Any) -> str:
+    """A number, or the range of a list over points."""
+    if not isinstance(value, list):
+        return console.number(value)
+    known = [v for v in value if v is not None]
+    return f"{console.number(min(known))} to {console.number(max(known))}" if known else "–"
 
 
 def _age(since: timedelta) -> str:

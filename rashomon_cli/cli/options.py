@@ -37,6 +37,9 @@ def bind(function: Callable[..., None], **models: type[Config]) -> Callable[...,
 
     Returns:
         A function for ``typer.Typer.command`` that validates the flags and calls ``function``.
+
+    Raises:
+        ValueError: if a field name occurs twice.
     """
     homes: dict[str, str] = {}
     parameters: list[inspect.Parameter] = []
@@ -74,7 +77,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         info = typer.Argument(help=field.description, metavar=metavar, show_default=False)
         required = field.is_required()
         kind = list[str] if get_origin(field.annotation) in (tuple, list) else kind
-        default = inspect.Parameter.empty if required else (list(default) if kind == list[str] else default)
+        if required:
+            default = inspect.Parameter.empty
+        elif kind == list[str]:
+            default = list(default or ())
     else:
         flag = str(extra.get("flag") or flag_of(name))
         names = [flag, "--quiet"] if flag == "-q" else [flag]

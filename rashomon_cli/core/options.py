@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticUndefined
 
 from rashomon_cli.core.errors import UsageError
 
@@ -97,7 +98,8 @@ def build(model: type[C], values: dict[str, Any]) -> C:
         found = model.model_fields.get(name)
         flag = flag_of(name, found.json_schema_extra if found else None)
         message = first["msg"].removeprefix("Value error, ")
-        hint = found.description if found is not None and found.description else None
+        default = "" if found is None or found.default in (None, PydanticUndefined) else f"{flag} {found.default}: "
+        hint = f"{default}{found.description}" if found is not None and found.description else None
         raise UsageError(f"{flag} = {values.get(name)!r}: {message[0].lower()}{message[1:]}", hint) from None
 
 

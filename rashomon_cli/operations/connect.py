@@ -12,6 +12,7 @@ from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.core.results import Array, Result, Variable, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 
@@ -37,7 +38,7 @@ class ConnectConfig(Config):
     precision: Literal["auto", "bf16", "float32"] = option("auto", "Arithmetic of the training steps.")
     seed: int = option(0, "Seed of the positions, batches and samples.", ge=0)
     points: int = option(11, "Positions at which curve and line are evaluated, both ends included.", ge=2)
-    samples: int | Literal["all"] = option(5000, "Examples of each split at each position, or all.")
+    samples: Samples = option(5000, "Examples of each split at each position, or all.")
 
 
 def connect(context: Context, config: ConnectConfig) -> Run | DryRun:

@@ -20,6 +20,8 @@ HEADLINES = (
     "line_barrier_loss",
     "test_loss",
     "train_loss",
+    "eigenvalue_max",
+    "gradient_norm",
 )
 
 
@@ -47,7 +49,11 @@ class Entry:
 
     def headlines(self, count: int) -> dict[str, Any]:
         """The most telling numbers: those of :data:`HEADLINES`, then the others in their order."""
-        numbers = {k: v for k, v in self.metrics.items() if isinstance(v, int | float) and not k.endswith("_stderr")}
+        numbers = {
+            k: v
+            for k, v in self.metrics.items()
+            if (isinstance(v, int | float) or (isinstance(v, list) and k in HEADLINES)) and not k.endswith("_stderr")
+        }
         ranked = [name for name in HEADLINES if name in numbers]
         ranked += [name for name in numbers if name not in ranked]
         return {name: numbers[name] for name in ranked[:count]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import field_validator
@@ -15,7 +15,7 @@ from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, 
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities import QUANTITIES, Quantity, Sizes
-from rashomon_cli.operations.quantities.quantity import taken
+from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.store import Job, Run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ProbeConfig(Config):
     run: str = argument("A model, a path, or NAME@t for the model at t on a path.")
     what: tuple[str, ...] = option(tuple(_KNOWN), f"Quantities, comma-separated, of {', '.join(_KNOWN)}.")
     points: int = option(5, "Positions along a path, both ends included.", ge=2)
-    refresh_samples: int | Literal["all"] = option(
+    refresh_samples: Samples = option(
         5000, "Training examples for the BatchNorm statistics of a point on a path, or all."
     )
     float64: bool = option(False, "Measure in double precision.", flag="--float64")
@@ -44,6 +44,8 @@ class ProbeConfig(Config):
     def _split(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
         names = tuple(dict.fromkeys(str(name).strip() for name in names))
+        if not names:
+            raise ValueError(f"name at least one of {', '.join(_KNOWN)}")
         for name in names:
             if name not in _KNOWN:
                 near = difflib.get_close_matches(name, _KNOWN, 1)
@@ -124,7 +126,7 @@ def _carry_out(
     loaded = subjects.load_problem(context, run, device, config.float64)
     path = subjects.load_path(context, loaded, run, device) if run.kind == "path" else None
 
-    def sample(split: str, samples: int | Literal["all"]) -> Any:
+    def sample(split: str, samples: Samples) -> Any:
         return loaded.batches(split).sample(None if samples == "all" else samples, config.seed, f"{split} sample")
 
     steps = _steps(config, run, chosen, given, len(ts), path is not None)

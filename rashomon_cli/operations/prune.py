@@ -12,6 +12,7 @@ from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 from rashomon_cli.store.parts import Stage
@@ -48,7 +49,7 @@ class PruneConfig(L1Config):
 
     run: str = argument("Model to prune: a name, an id, or NAME@t on a path.")
     thr: float = option(0.05, "Weights of smaller magnitude become zero for good.", ge=0)
-    samples: int | Literal["all"] = option("all", "Examples of each split in the figures, or all.")
+    samples: Samples = option("all", "Examples of each split in the figures, or all.")
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,13 @@ def prune(context: Context, config: PruneConfig) -> Run | DryRun:
 def _plan(config: PruneConfig, run: Run) -> DryRun:
     record = run.record.data or {}
     train, test = int(record["train_count"]), int(record["test_count"])
-    steps = config.epochs * -(-train // config.batch_size)
-    looks = 1 + steps // config.guard_every
+    looks = 1 + config.epochs * math.ceil(math.ceil(train / config.batch_size) / config.guard_every)
     samples = sum(n if config.samples == "all" else min(n, int(config.samples)) for n in (train, test))
     return DryRun(
         {
             f"{config.epochs} epochs of training with the penalty": config.epochs * train,
             f"{looks} looks of the guard": 2 * looks * min(config.guard_samples, train),
-            "figures before, unrefreshed and after": 3 * samples,
+            "figures before, regularised, unrefreshed and after": 4 * samples,
             "BatchNorm refreshed": train,
         }
     )
@@ -200,16 +200,17 @@ def _regularise(
             seen = list(zip(kept.variables["step"].values.tolist(), kept.variables["loss"].values.tolist()))
             own = {name: unpack_tensor(kept, f"own/{name}", value) for name, value in start.items()}
             good = (unpack_tensor(kept, "good", theta), own)
-            context.note(f"{epoch} epochs of the L1 training were found in the store")
+            done = "1 epoch" if epoch == 1 else f"{epoch} epochs"
+            context.note(f"found {done} of the L1 training in the store")
             break
-    stopped = seen[-1][1] > start_loss + config.epsilon
+    stopped = not seen[-1][1] <= start_loss + config.epsilon  # a NaN stops, too
     context.progress.start("prune", config.epochs * stream.steps)
     for _ in range(state.epoch * stream.steps):
         context.progress.tick()
-    l1 = sparsity.L1(config.l1, where, config.l1_step == "proximal")
+    begin, l1 = state, sparsity.L1(config.l1, where, config.l1_step == "proximal")
     if not stopped:
         for state in sparsity.regularise(
-            problem, stream, stream.steps, sgd, l1, state, mask, config.guard_every, context.progress.tick
+            problem, stream, stream.steps, sgd, l1, begin, mask, config.guard_every, context.progress.tick
         ):
             own, loss = look(state.theta, dict(state.buffers))
             seen.append((state.step, loss))

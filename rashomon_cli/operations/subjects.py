@@ -177,7 +177,7 @@ def load_path(context: Context, loaded: problems.Loaded, run: Run, device: torch
 
     ends = []
     for parent in run.record.parents:
-        end = Subject(context.store.find(parent.id), Reference(parent.id, parent.t))
+        end = Subject(_end(context, run, parent), Reference(parent.id, parent.t))
         if parent.sha256 != end.parent(parent.role).sha256:
             raise Damaged(f"the end {end.label} of {run.name} is not what it was", "restore its folder from a copy")
         ends.append(load_model(context, loaded, end, device)[0])
@@ -185,6 +185,20 @@ def load_path(context: Context, loaded: problems.Loaded, run: Run, device: torch
     if len(ends) != 2 or bends.shape[1:] != ends[0].shape:
         raise Refused(f"the bends of {run.name} have {bends.shape[-1]} parameters, its ends {len(ends[0])}")
     return Path(run.record.config["kind"], torch.stack([ends[0], *bends, ends[1]]))
+
+
+def _end(context: Context, run: Run, parent: Parent) -> Run:
+    """The run that a path was made from.
+
+    Raises:
+        Damaged: if it is gone.
+    """
+    try:
+        return context.store.find(parent.id)
+    except UsageError:
+        raise Damaged(
+            f"the end {parent.role} of {run.name}, run {parent.id}, is gone", "restore its folder from a copy"
+        ) from None
 
 
 def parameter_shapes(context: Context, subject: Subject) -> dict[str, tuple[int, ...]]:
@@ -195,7 +209,7 @@ def parameter_shapes(context: Context, subject: Subject) -> dict[str, tuple[int,
     """
     run = subject.run
     while run.kind == "path":
-        run = context.store.find(run.record.parents[0].id)
+        run = _end(context, run, run.record.parents[0])
     return {name: array.shape for name, array in run.tensors("model.safetensors").items()}
 
 

@@ -33,7 +33,7 @@ class TrainConfig(Config):
     loss: str = option("cross-entropy", "Loss: cross-entropy, mse, or module:function giving one value an example.")
     init: str | None = option(None, "Run whose weights to start from; its pruning mask holds.", reference=True)
     seed: int = option(0, "Seed of the initial parameters, the batches and the augmentation.", ge=0)
-    epochs: int = option(20, "Passes over the training data.", ge=1)
+    epochs: int = option(24, "Passes over the training data.", ge=1)
     batch_size: int = option(128, "Examples a step.", ge=1)
     lr: float = option(0.1, "Largest learning rate.", gt=0)
     momentum: float = option(0.9, "Nesterov momentum; 0 for plain SGD.", ge=0, lt=1)

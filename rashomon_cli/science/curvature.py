@@ -26,6 +26,7 @@ def directional(
     random: int = 2,
     eigenvalue_batches: Batches | None = None,
     with_decay: bool = False,
+    radius: float = 0.0,
     seed: int = 0,
     tick: Tick = silent,
 ) -> Result:
@@ -38,13 +39,15 @@ def directional(
         random: number of random unit vectors; their mean is reported.
         eigenvalue_batches: examples for λ_max; none is computed where None.
         with_decay: add ``wd·I``, the Hessian of the penalty, to H.
+        radius: if positive, also products averaged over θ + sv for s in [−radius, radius].
         seed: of the random vectors.
         tick: called after each batch.
 
     Returns:
         ``hvp_norm_X``, ``curvature_X`` for each direction X (with standard errors), ``hvp_norm_plain_X`` (with the
         noise's share), ``path_gradient_bending`` = ∇L·θ'' and ``path_curvature`` = θ'ᵀHθ' where the point lies on a
-        path, so that their sum is d²L/dt² with frozen BatchNorm, and ``eigenvalue_max``.
+        path, so that their sum is d²L/dt² with frozen BatchNorm, ``hvp_norm_averaged_X`` and ``curvature_averaged_X``
+        for a positive radius, and ``eigenvalue_max``.
     """
     vectors = dict(point.directions) | {f"random{k}": v for k, v in enumerate(random_units(point.theta, random, seed))}
     names = list(vectors)
@@ -61,6 +64,13 @@ def directional(
         norm, norm_error, plain = _shifted(means[name], vectors[name], shift).norm()
         value, error = means[name].projection(vectors[name])
         found |= _variables(name, f"along the {name} direction", norm, norm_error, plain, value + shift, error)
+        if radius > 0:
+            average = _shifted(averaged_product(problem, point, vectors[name], radius, batches, tick), vectors[name], shift)
+            norm, norm_error, _ = average.norm()
+            value, error = average.projection(vectors[name])
+            words = f"along the {name} direction, averaged over ±{radius:g}"
+            found[f"hvp_norm_averaged_{name}"] = scalar(norm, "nat", f"‖Hv‖ {words}", norm_error)
+            found[f"curvature_averaged_{name}"] = scalar(value, "nat", f"vᵀHv {words}", error)
     if random:
         found |= _random(means, vectors, shift, random)
     if point.velocity is not None and point.acceleration is not None and "tangent" in vectors:
@@ -107,7 +117,9 @@ def gradient(problem: Problem, point: Point, batches: Batches, *, tick: Tick = s
     )
 
 
-def averaged_product(problem: Problem, point: Point, vector: Tensor, radius: float, batches: Batches) -> Tensor:
+def averaged_product(
+    problem: Problem, point: Point, vector: Tensor, radius: float, batches: Batches, tick: Tick = silent
+) -> MeanVector:
     """The uniform average of ``H(θ + sv) v`` over s in [−R, R], exactly ``(∇L(θ + Rv) − ∇L(θ − Rv)) / 2R``.
 
     Args:
@@ -116,25 +128,28 @@ def averaged_product(problem: Problem, point: Point, vector: Tensor, radius: flo
         vector: unit vector v (P,).
         radius: R > 0.
         batches: the examples.
+        tick: called after each batch of each end.
 
     Returns:
-        The averaged product (P,).
+        The averaged product (P,) with what its standard error needs.
     """
-    ends = []
-    for sign in (1.0, -1.0):
-        there = Point(point.theta + sign * radius * vector, point.buffers)
-        total = torch.zeros_like(vector)
-        for batch in products(problem, there, vector.new_zeros(0, vector.numel()), batches):
-            total += batch.gradient * (batch.count / batches.count)
-        ends.append(total)
-    return (ends[0] - ends[1]) / (2 * radius)
+    none = vector.new_zeros(0, vector.numel())
+    ends = [
+        products(problem, Point(point.theta + sign * radius * vector, point.buffers), none, batches, tick)
+        for sign in (1.0, -1.0)
+    ]
+    mean = MeanVector(sum(1 for _ in batches), batches.population)
+    for ahead, behind in zip(*ends, strict=True):
+        mean.add((ahead.gradient - behind.gradient) / (2 * radius), ahead.count)
+    return mean
 
 
 def random_units(like: Tensor, count: int, seed: int) -> Tensor:
     """Unit vectors (count, P), uniform on the sphere, the same for the same seed at every point of a path."""
     chooser = torch.Generator().manual_seed(derive(seed, "random directions"))
     drawn = torch.randn(count, like.numel(), generator=chooser, dtype=torch.float64)
-    return (drawn / drawn.norm(dim=1, keepdim=True)).to(like)
+    units: Tensor = (drawn / drawn.norm(dim=1, keepdim=True)).to(like)
+    return units
 
 
 def _random(means: dict[str, MeanVector], vectors: dict[str, Tensor], shift: float, count: int) -> dict[str, Variable]:

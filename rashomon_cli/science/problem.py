@@ -73,7 +73,7 @@ class Layout:
 
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """Views of a vector (P,) as parameters by name."""
-        pieces = theta.split(self.sizes)
+        pieces = torch.split(theta, self.sizes)
         return {n: piece.view(shape) for n, shape, piece in zip(self.names, self.shapes, pieces, strict=True)}
 
 

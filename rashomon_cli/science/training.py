@@ -213,7 +213,7 @@ def layer_randomness(state: Tensor) -> Iterator[Callable[[], Tensor]]:
     Yields:
         A function that returns the state to go on from.
     """
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.set_rng_state(state)
         for device in devices:

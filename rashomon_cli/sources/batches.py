@@ -15,6 +15,14 @@ from rashomon_cli.core.seeds import derive
 PAD = 4
 
 
+def cuts(count: int, size: int) -> list[slice]:
+    """Slices of up to ``size``; a single example left over joins the slice before it, since BatchNorm needs two."""
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [slice(low, high) for low, high in zip(starts, [*starts[1:], count], strict=True)]
+
+
 @dataclass(frozen=True)
 class Batches:
     """Examples in a fixed order, in batches; iterates as often as asked.
@@ -22,7 +30,7 @@ class Batches:
     Attributes:
         x: inputs (N, …) on the device that computes.
         y: targets (N,) or (N, k).
-        batch_size: examples a batch; the last one may be smaller.
+        batch_size: examples a batch; the last one may be smaller, or larger by one.
         mean: per channel, subtracted from images; None for other data.
         std: per channel, divided by.
         population: number of examples that these are drawn from (N where these are all).
@@ -44,8 +52,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs (B, …) of ``dtype`` and their targets."""
-        for start in range(0, len(self.x), self.batch_size):
-            yield self.prepare(self.x[start : start + self.batch_size]), self.y[start : start + self.batch_size]
+        for part in cuts(len(self.x), self.batch_size):
+            yield self.prepare(self.x[part]), self.y[part]
 
     def prepare(self, x: Tensor) -> Tensor:
         """Cast and normalise inputs; images come out channels-last, which convolutions prefer."""
@@ -102,7 +110,7 @@ class Stream:
     Attributes:
         source: the examples; its batch size is that of training.
         seed: the run's seed.
-        augmentation: ``crop-flip`` (random crops of the image padded by 4, random mirror) or ``none``.
+        augmentation: ``crop-flip`` (shifts by up to 4 pixels, border reflected, random mirror) or ``none``.
     """
 
     source: Batches
@@ -112,14 +120,14 @@ class Stream:
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        return -(-self.source.count // self.source.batch_size)
+        return len(cuts(self.source.count, self.source.batch_size))
 
     def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch."""
         chooser = torch.Generator().manual_seed(derive(self.seed, "batches", epoch))
         order = torch.randperm(self.source.count, generator=chooser)
-        for start in range(0, len(order), self.source.batch_size):
-            chosen = order[start : start + self.source.batch_size].to(self.source.x.device)
+        for part in cuts(len(order), self.source.batch_size):
+            chosen = order[part].to(self.source.x.device)
             x = self.source.x[chosen]
             if self.augmentation == "crop-flip":
                 x = crop_flip(x, chooser)
@@ -127,7 +135,10 @@ class Stream:
 
 
 def crop_flip(x: Tensor, chooser: torch.Generator) -> Tensor:
-    """Crop each image at random out of its zero-padded self and mirror half of them, without a loop over images.
+    """Shift each image by up to 4 pixels, its border reflected, and mirror half of them, without a loop over images.
+
+    A black border instead would change the BatchNorm statistics of training, so that those refreshed on un-augmented
+    images no longer fit the network (measured on a PreResNet20: 85.6 % of the test images right, 82.5 % once refreshed).
 
     Args:
         x: images (N, C, H, W).
@@ -136,17 +147,22 @@ def crop_flip(x: Tensor, chooser: torch.Generator) -> Tensor:
     Returns:
         Images of the same shape and type.
     """
-    count, channels, height, width = x.shape
-    top = torch.randint(0, 2 * PAD + 1, (count, 1), generator=chooser)
-    left = torch.randint(0, 2 * PAD + 1, (count, 1), generator=chooser)
+    count, _, height, width = x.shape
+    down, right = (torch.randint(-PAD, PAD + 1, (count, 1), generator=chooser) for _ in range(2))
     mirror = torch.rand(count, 1, generator=chooser) < 0.5
-    rows = (top + torch.arange(height)).to(x.device)
     ahead = torch.arange(width).expand(count, width)
-    columns = (left + torch.where(mirror, width - 1 - ahead, ahead)).to(x.device)
-    padded = F.pad(x, (PAD, PAD, PAD, PAD))
+    rows = _reflected(down + torch.arange(height), height).to(x.device)
+    columns = _reflected(right + torch.where(mirror, width - 1 - ahead, ahead), width).to(x.device)
     image = torch.arange(count, device=x.device)
     # Indices around a slice put the channels last: (N, H, W, C).
-    return padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return x[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    """Indices outside [0, size) reflected at the first and last pixel."""
+    period = max(2 * (size - 1), 1)
+    folded = index % period
+    return torch.where(folded < size, folded, period - folded)
 
 
 def fit_images(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Decoded data and predictions in ``cache/``: each entry carries the digest of its content and is dropped where it fails."""
+"""Decoded data and predictions in ``cache/``: each entry carries the digest of its content and is checked."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The SQLite index over ``run.json`` and ``label.json``: fast to list and look up, rebuilt at any time.
 
-Writers use WAL, a 30 s time-out and ``BEGIN IMMEDIATE``; sqlite-utils' own deferred transactions fail under eight writers.
+Writers use WAL, a 30 s time-out and ``BEGIN IMMEDIATE``; sqlite-utils' own deferred transactions fail under 8 writers.
 """
 
 from __future__ import annotations

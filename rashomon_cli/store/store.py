@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ulid import ULID
 
 from rashomon_cli.core.errors import Busy, Damaged, NoStore, UsageError
 from rashomon_cli.store import durable
 from rashomon_cli.store.cache import FolderCache
-from rashomon_cli.store.catalog import DAMAGED, row_of
+from rashomon_cli.store.catalog import DAMAGED, Catalog, row_of
 from rashomon_cli.store.index import Index, label_of
 from rashomon_cli.store.job import Job
 from rashomon_cli.store.locks import FolderLock, is_locked, locked
@@ -149,6 +150,8 @@ class Store:
                 if lock is None:
                     raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
                 return Job(folder, request, label_of(folder), lock, self._published, resumed=True)
+            if name is not None:
+                self._set_aside(catalog, name)
             taken = {row["name"] for row in catalog.rows()}
             if name in taken:
                 raise UsageError(
@@ -189,10 +192,18 @@ class Store:
         return self._run(rows[0])
 
     def runs(self) -> Iterator[Run]:
-        """All finished runs as the catalog knows them, oldest first; their ``run.json`` files are not opened."""
+        """All finished runs as the catalog knows them, oldest first; their ``run.json`` files are not opened.
+
+        Raises:
+            Damaged: if a record is of a newer version.
+        """
         for row in self._index.look().rows("finished = 1"):
             folder = self.runs_folder / row["id"]
-            yield Run(folder, RunRecord.model_validate_json(row["record"]), label_of(folder))
+            try:
+                record = RunRecord.model_validate_json(row["record"])
+            except ValidationError:
+                record = self._run(row).record
+            yield Run(folder, record, label_of(folder))
 
     def names(self) -> dict[str, str]:
         """The present name of every run, by id."""
@@ -222,11 +233,21 @@ class Store:
             catalog = self._index.look()
             if any(row["id"] != run.id for row in catalog.rows("name = ?", (name,))):
                 raise UsageError(f"the name {name!r} is taken", f"rashomon show {name}")
-            catalog.mark_stale(run.id)
-            label = run.label.model_copy(update={"name": name})
-            durable.write_json(run.folder / "label.json", label.model_dump(mode="json"))
-            self._index.look()
+            self._relabel(catalog, run.folder, name)
         return self.find(run.id)
+
+    def _relabel(self, catalog: Catalog, folder: Path, name: str) -> None:
+        catalog.mark_stale(folder.name)
+        label = label_of(folder).model_copy(update={"name": name})
+        durable.write_json(folder / "label.json", label.model_dump(mode="json"))
+        self._index.look()
+
+    def _set_aside(self, catalog: Catalog, name: str) -> None:
+        """Free a name that an interrupted run holds: another request may have it, and the run can still be resumed."""
+        for row in catalog.rows("name = ?", (name,)):
+            if self.status(row["id"], row["finished"]) == "interrupted":
+                taken = {each["name"] for each in catalog.rows()}
+                self._relabel(catalog, self.runs_folder / row["id"], _free(f"{name}-interrupted", taken))
 
     def reindex(self) -> int:
         """Rebuild the catalog from the run folders.

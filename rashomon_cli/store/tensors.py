@@ -1,4 +1,4 @@
-"""Tensors as safetensors, through the durable primitive (the library's own writer leaves files behind and skips fsync)."""
+"""Tensors as safetensors, through the durable primitive (the library's own leaves files behind and skips fsync)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def save(path: Path, tensors: Mapping[str, Array], header: Mapping[str, Any]) ->
 
 
 def _ordered(content: bytes) -> bytes:
-    """The same file with its metadata in one order: the library's own differs from call to call, and the SHA-256 with it."""
+    """The same file with its metadata in one order: the library's differs from call to call, and so its SHA-256."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -1,6 +1,7 @@
 """What a user sees of the command line, whatever the command: exit codes, streams, hints, signals."""
 
 import json
+import re
 import signal
 import subprocess
 
@@ -26,7 +27,7 @@ def is_error(outcome, code, words, hint):
         (["trian"], 2, "No such command 'trian'", "--help"),
         (["ls", "--bogus"], 2, "--bogus", "rashomon ls --help"),
         (["show"], 2, "NAME", "rashomon show --help"),
-        (["train", "--seed", "x"], 2, "'x'", "rashomon train --help"),
+        (["train", "--seed", "x"], 2, "--seed", "rashomon train --help"),
         (["train", "--seed", "-1"], 2, "--seed = -1", "Seed"),
         (["train", "--momentum", "1"], 2, "--momentum = 1.0", "momentum"),
         (["train", "--lr", "nan"], 2, "--lr = nan", "learning rate"),
@@ -206,25 +207,25 @@ def test_no_colour_on_a_terminal_that_asks_for_none(rashomon, inhabited, monkeyp
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    codes = [f"\x1b[{n}" for n in ("3", "38", "9")]
     monkeypatch.setenv("NO_COLOR", "1")
     out = rashomon("show", "tiny", "--lineage", "--store", inhabited.root).out
     assert "tiny" in out
-    assert not any(code in out for code in codes)
+    assert not re.search(r"\x1b\[[349]", out)
 
 
-@pytest.mark.parametrize("arguments", [["ls", "--json"], ["ls"], ["show", "tiny"]], ids=" ".join)
-def test_a_closed_pipe_ends_quietly_with_141(start, inhabited, arguments):
-    process = start(*arguments, "--store", inhabited.root)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["ls", "--json"], ["ls"]], ids=" ".join)
+def test_a_closed_pipe_ends_quietly_with_141(start, inhabited, arguments, unbuffered):
+    process = start(*arguments, "--store", inhabited.root, PYTHONUNBUFFERED=unbuffered)
     process.stdout.close()
     process.wait()
     assert process.stderr.read() == ""
     assert process.returncode == 141
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_same_command_resumes(start, tmp_path):
-    call = [*TRAIN[:-3], "60", "--batch-size", "5", "--lr", "0.01", "--json"]
+    call = [*TRAIN[:-3], "40", "--batch-size", "10", "--lr", "0.01", "--json"]
     process = start(*call)
     parts = tmp_path / "rashomon-store" / "runs"
     while process.poll() is None and not list(parts.glob("*/parts/state.h5")):
@@ -235,11 +236,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_resumes(start, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
-    assert err.split("\n", 1)[1:] or err
-    assert [line for line in err.splitlines() if line] == [
-        "error: interrupted",
-        "hint: run the same command again to resume it".removesuffix(" it"),
-    ]
+    assert err == "error: interrupted\nhint: run the same command again to resume\n"
     (run_id,) = (path.name for path in parts.iterdir())
     again = start(*call)
     out, err = again.communicate()

@@ -110,9 +110,14 @@ def test_gradient_norms_with_and_without_the_penalty(case):
 def test_average_of_products_along_a_direction_is_two_gradients(function_problem):
     problem = function_problem(lambda p: (p**4).sum(1), 2)
     v = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    found = averaged_product(problem, Point(torch.zeros(2, dtype=torch.float64), {}), v, 0.5, problem.train)
-    # H(sv)v = 12 s² v, whose mean over [−½, ½] is 1.
+    origin = Point(torch.zeros(2, dtype=torch.float64), {}, directions={"tangent": v})
+    found = averaged_product(problem, origin, v, 0.5, problem.train).mean()
+    # H(sv)v = 12 s² v, whose mean over [−½, ½] is 1; at the point itself the Hessian vanishes.
     torch.testing.assert_close(found, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    both = directional(problem, origin, problem.train, random=0, radius=0.5)
+    assert value(both, "curvature_averaged_tangent") == pytest.approx(1)
+    assert value(both, "hvp_norm_averaged_tangent") == pytest.approx(1)
+    assert value(both, "curvature_tangent") == 0
 
 
 def test_random_units_are_unit_vectors_and_the_same_for_the_same_seed():

@@ -69,14 +69,14 @@ def test_a_step_is_that_of_torch_on_the_plain_module(momentum, nesterov, decay, 
     optimiser = torch.optim.SGD(
         plain.parameters(), 0.2, momentum, weight_decay=decay, nesterov=nesterov and momentum > 0
     )
-    for epoch, state in enumerate(train(problem, stream, stream.steps, cfg, state)):
+    for epoch, after in enumerate(train(problem, stream, stream.steps, cfg, state)):
         for x, y in stream(epoch):
             optimiser.zero_grad()
             nn.functional.cross_entropy(plain(x), y, label_smoothing=smoothing).backward()
             optimiser.step()
-        torch.testing.assert_close(state.theta, nn.utils.parameters_to_vector(plain.parameters()), rtol=0, atol=1e-12)
+        torch.testing.assert_close(after.theta, nn.utils.parameters_to_vector(plain.parameters()), rtol=0, atol=1e-12)
         for name, value in plain.named_buffers():
-            torch.testing.assert_close(state.buffers[name], value)
+            torch.testing.assert_close(after.buffers[name], value)
 
 
 def test_dropout_goes_on_exactly_after_a_stop():
@@ -116,11 +116,10 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 
     calls = []
     problem, stream, state = setting(network(), loss=broken)
-    found = []
+    training = train(problem, stream, stream.steps, SGD(3, 0.5), state, tick=calls.append)
+    assert next(training).epoch == 1
     with pytest.raises(Diverged, match="nan in epoch 2, step 2") as caught:
-        for after in train(problem, stream, stream.steps, SGD(3, 0.5), state, tick=calls.append):
-            found.append(after)
-    assert [s.epoch for s in found] == [1]
+        next(training)
     assert "--lr 0.1" in caught.value.hint
 
 

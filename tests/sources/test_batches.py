@@ -63,11 +63,12 @@ def test_epochs_and_seeds_differ():
 def test_crops_and_mirrors_equal_a_loop_over_the_images(shape):
     x = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     chooser = torch.Generator().manual_seed(5)
-    top, left = (torch.randint(0, 9, (shape[0], 1), generator=chooser)[:, 0].tolist() for _ in range(2))
+    down, right = (torch.randint(-4, 5, (shape[0], 1), generator=chooser)[:, 0].tolist() for _ in range(2))
     mirrored = (torch.rand(shape[0], 1, generator=chooser)[:, 0] < 0.5).tolist()
     expected = []
-    for image, row, column, mirror in zip(x, top, left, mirrored, strict=True):
-        cut = F.pad(image, (4, 4, 4, 4))[:, row : row + shape[2], column : column + shape[3]]
+    for image, row, column, mirror in zip(x, down, right, mirrored, strict=True):
+        wide = F.pad(image.float(), (4, 4, 4, 4), mode="reflect").byte()
+        cut = wide[:, 4 + row : 4 + row + shape[2], 4 + column : 4 + column + shape[3]]
         expected.append(cut.flip(2) if mirror else cut)
     found = crop_flip(x, torch.Generator().manual_seed(5))
     assert found.dtype == torch.uint8

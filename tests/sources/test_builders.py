@@ -55,7 +55,7 @@ def test_a_wrong_builder_is_a_usage_error(text, words, hint):
 
 @pytest.mark.parametrize("text", ["mlp(width=0)", "mlp(width='a')", "preresnet20(width=-1)"])
 def test_a_builder_that_fails_is_refused(text):
-    with pytest.raises(Refused, match="the builder .* failed"):
+    with pytest.raises(Refused, match="the builder"):
         make(text)
 
 
@@ -64,7 +64,8 @@ def own(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
         "from torch import nn\n"
-        "def net(num_classes, hidden=2):\n    return nn.Sequential(nn.Linear(4, hidden), nn.Linear(hidden, num_classes))\n"
+        "def net(num_classes, hidden=2):\n"
+        "    return nn.Sequential(nn.Linear(4, hidden), nn.Linear(hidden, num_classes))\n"
         "def any_arguments(**given):\n    return nn.Linear(given['a'], 1)\n"
         "def wrong():\n    return 3\n"
     )

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from rashomon_cli.core.errors import Busy, Damaged, NoStore, Refused, UsageError
@@ -64,9 +65,8 @@ def test_the_same_request_is_the_same_run_whatever_its_name(store, publish):
 
 
 def test_an_interrupted_request_resumes_with_its_parts(store):
-    with pytest.raises(KeyboardInterrupt), store.begin("fake", {"seed": 1}, name="a") as job:
+    with store.begin("fake", {"seed": 1}, name="a") as job:
         job.save("state", Result(tensors={"theta": np.arange(3.0)}, metrics={"epoch": 2}))
-        raise KeyboardInterrupt
     assert [row["status"] for row in store.rows()] == ["interrupted"]
     with pytest.raises(UsageError, match="a is interrupted, not finished"):
         store.find("a")
@@ -325,3 +325,14 @@ for n in range(20):
     assert {(run.record.config["who"], run.metrics["n"]) for run in store.runs()} == {
         (str(who), n) for who in range(8) for n in range(20)
     }
+
+
+def test_a_name_held_by_an_interrupted_run_goes_to_another_request_and_the_run_still_resumes(store):
+    with store.begin("train", {"lr": 1}, name="x") as job:
+        job.save("state", Result())
+    other = store.begin("train", {"lr": 2}, name="x")
+    other.publish("model", metrics={}, measurements={})
+    assert store.find("x").id == other.id
+    resumed = store.begin("train", {"lr": 1})
+    assert resumed.resumed
+    assert resumed.label.name == "x-interrupted"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rashomon_cli.core.options import Config, option
-from rashomon_cli.operations.quantities.quantity import Quantity, taken
+from rashomon_cli.operations.quantities.quantity import Quantity, Samples, taken
 
 
 class GradientConfig(Config):
     """Settings of ``gradient``."""
 
-    gradient_samples: int | Literal["all"] = option(5000, "gradient: training examples, or all.")
+    gradient_samples: Samples = option(5000, "gradient: training examples, or all.")
 
 
 QUANTITY = Quantity(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rashomon_cli.core.options import Config, option
-from rashomon_cli.operations.quantities.quantity import Quantity, Sizes, taken
+from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _EIGSH_PRODUCTS = 20
 
@@ -13,7 +11,7 @@ _EIGSH_PRODUCTS = 20
 class HvpConfig(Config):
     """Settings of ``hvp``."""
 
-    hvp_samples: int | Literal["all"] = option(4096, "hvp: training examples of the products, or all.")
+    hvp_samples: Samples = option(4096, "hvp: training examples of the products, or all.")
     hvp_random: int = option(2, "hvp: random directions, the yardstick.", ge=0)
     hvp_eigenvalue_samples: int = option(512, "hvp: training examples for the largest eigenvalue; 0 for none.", ge=0)
     hvp_seed: int = option(0, "hvp: seed of the random directions and of the eigenvalue's start.", ge=0)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rashomon_cli.core.options import Config, option
-from rashomon_cli.operations.quantities.quantity import Quantity, taken
+from rashomon_cli.operations.quantities.quantity import Quantity, Samples, taken
 
 
 class LossConfig(Config):
     """Settings of ``loss``."""
 
-    loss_samples: int | Literal["all"] = option("all", "loss: examples of each split, or all.")
+    loss_samples: Samples = option("all", "loss: examples of each split, or all.")
 
 
 QUANTITY = Quantity(

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.results import Result
+
+Samples = Annotated[int, Field(ge=1)] | Literal["all"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Quantity:
     settings: type[Config]
     subject: Literal["point", "path"]
     measure: str
-    arguments: Callable[[Any, Callable[[str, int | Literal["all"]], Any]], dict[str, Any]]
+    arguments: Callable[[Any, Callable[[str, Samples], Any]], dict[str, Any]]
     forward_passes: Callable[[Any, Sizes], int]
 
     def load(self) -> Callable[..., Result]:
@@ -48,6 +52,6 @@ class Quantity:
         return found
 
 
-def taken(samples: int | Literal["all"], available: int) -> int:
+def taken(samples: Samples, available: int) -> int:
     """Number of examples that a setting takes."""
     return available if samples == "all" else min(samples, available)

@@ -43,4 +43,5 @@ def _read(name: str, root: Path) -> Data:
     for train in (True, False):
         split = kind(str(root), train=train)
         arrays += [np.ascontiguousarray(split.data.transpose(0, 3, 1, 2)), np.asarray(split.targets, dtype=np.int64)]
-    return Data(*arrays, augmentation="crop-flip")
+    x_train, y_train, x_test, y_test = arrays
+    return Data(x_train, y_train, x_test, y_test, augmentation="crop-flip")

@@ -64,7 +64,10 @@ def _read(files: dict[str, list[Path]], classes: list[str], size: int | None) ->
         arrays += [np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels]
     suffixes = {path.suffix.lower() for path in files["train"]}
     encoding = "JPEG" if suffixes <= {".jpg", ".jpeg"} else ""
-    return Data(*arrays, augmentation="crop-flip" if first.shape[2] == 3 else "none", encoding=encoding)
+    x_train, y_train, x_test, y_test = arrays
+    return Data(
+        x_train, y_train, x_test, y_test, augmentation="crop-flip" if first.shape[2] == 3 else "none", encoding=encoding
+    )
 
 
 def _decode(path: Path, size: int | None, channels: int | None) -> Array:
