@@ -12,7 +12,6 @@ from pydantic_core import PydanticUndefined
 
 from rashomon_cli.core.errors import UsageError
 
-
 C = TypeVar("C", bound=BaseModel)
 
 

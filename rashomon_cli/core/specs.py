@@ -1,4 +1,4 @@
-"""Specifications as users write them: ``preresnet20(width=32)``, ``file.py:factory(k=1)``, ``digits``, ``NAME@0.25``."""
+"""Specifications as users write them: ``preresnet20(width=32)``, ``file.py:factory(k=1)``, ``NAME@0.25``."""
 
 from __future__ import annotations
 
@@ -47,16 +47,25 @@ def parse_spec(text: str) -> Spec:
     if inside is None:
         return Spec(match["target"].strip())
     try:
-        call = ast.parse(f"f({inside})", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError("only name=value arguments are possible")
-        names = [keyword.arg for keyword in call.keywords]
-        if None in names or len(set(names)) < len(names):
-            raise ValueError("each argument has a name of its own")
-        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        return Spec(match["target"].strip(), _arguments(inside))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"cannot read the arguments of {text!r}: {error}", hint) from None
-    return Spec(match["target"].strip(), arguments)
+
+
+def _arguments(inside: str) -> dict[str, Any]:
+    """Keyword arguments with literal values.
+
+    Raises:
+        ValueError: if there is anything else.
+        SyntaxError: if it is no Python.
+    """
+    call = ast.parse(f"f({inside})", mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ValueError("only name=value arguments are possible")
+    names = [keyword.arg for keyword in call.keywords]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError("each argument has a name of its own")
+    return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.options import Config, argument, option
-from rashomon_cli.core.results import Array, Result, Variable, series
-from rashomon_cli.operations import problems, subjects
+from rashomon_cli.core.results import Variable, series
+from rashomon_cli.operations import problems, profiles, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 
 if TYPE_CHECKING:
-    from rashomon_cli.science.evaluation import Evaluation
     from rashomon_cli.science.paths import Path
 
 
@@ -103,15 +102,6 @@ def _plan(config: ConnectConfig, run: Run) -> DryRun:
     )
 
 
-@dataclass
-class _Measured:
-    """Positions of one path, evaluated."""
-
-    ts: list[float]
-    train: list[Evaluation]
-    test: list[Evaluation]
-
-
 def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[subjects.Subject]) -> Run:
     import torch
 
@@ -127,24 +117,21 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
     path = paths.line(thetas[0], thetas[1], config.bend, config.kind)
     bends, training = _train(context, config, job, loaded, path)
     path = curves.with_bends(path, bends)
-    measured = _measure(context, config, job, loaded, path)
-    profiles, metrics = _summarise(config, path, measured, loaded)
+    measured = profiles.measure(context, job, loaded, path, config.points, config.samples, config.seed)
+    along, metrics = profiles.summarise(config.points, path, measured)
     names = {"a": ends[0].run.name, "b": ends[1].run.name}
-    header = {"kind": config.kind, "layout": {n: list(s) for n, s in zip(loaded.problem.layout.names, _shapes(loaded))}}
+    layout = loaded.problem.layout
+    header = {"kind": config.kind, "layout": [[n, list(s)] for n, s in zip(layout.names, layout.shapes, strict=True)]}
     return job.publish(
         "path",
         metrics=metrics | {"bends": config.bend, "weight_decay": decay},
-        measurements={"training": training} | profiles,
+        measurements=problems.in_units(job.request.config["loss"], {"training": training} | along),
         tensor_files={"path.safetensors": ({"bends": bends.cpu().numpy()}, header | names)},
         builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
         **context.details(device),
     )
-
-
-def _shapes(loaded: problems.Loaded) -> list[tuple[int, ...]]:
-    return [tuple(shape) for shape in loaded.problem.layout.shapes]
 
 
 def _train(
@@ -188,110 +175,3 @@ def _history(losses: list[float]) -> dict[str, Variable]:
         "epoch": series("epoch", np.arange(1, len(losses) + 1), "epoch", "epochs done"),
         "mean_loss": series("epoch", np.array(losses), "nat", "mean loss at random positions, as optimised"),
     }
-
-
-def _measure(
-    context: Context, config: ConnectConfig, job: Job, loaded: problems.Loaded, path: Path
-) -> dict[str, _Measured]:
-    """Evaluate curve and straight line; their common ends once. Each position is kept as a part."""
-    from rashomon_cli.science import paths
-    from rashomon_cli.science.problem import fresh_buffers
-    from rashomon_cli.science.profile import measure_point
-
-    problem = loaded.problem
-    count = None if config.samples == "all" else config.samples
-    train, test = (loaded.batches(s).sample(count, config.seed, f"{s} sample") for s in ("train", "test"))
-    straight = paths.line(path.points[0], path.points[-1])
-    ts = [float(t) for t in np.linspace(0, 1, config.points)]
-    per_point = 2 * len(list(train)) + len(list(test))
-    context.progress.start("evaluate", per_point * (2 * len(ts) - 2))
-    measured = {}
-    for name, here in (("curve", path), ("line", straight)):
-        measured[name] = _Measured(ts, [], [])
-        for index, t in enumerate(ts):
-            key = f"curve-{index}" if t in (0.0, 1.0) else f"{name}-{index}"
-            kept = job.part(key)
-            if kept is None:
-                _, *both = measure_point(
-                    problem, here.at(t), fresh_buffers(problem.module), train, test, context.progress.tick
-                )
-                job.save(key, _pack(*both))
-                kept = _pack(*both)
-            for split, evaluations in zip(("train", "test"), (measured[name].train, measured[name].test)):
-                evaluations.append(_unpack(kept, split, (train if split == "train" else test).population))
-    return measured
-
-
-def _pack(train: Evaluation, test: Evaluation) -> Result:
-    tensors: dict[str, Array] = {}
-    for split, evaluation in (("train", train), ("test", test)):
-        for field in ("losses", "cross_entropies", "wrong", "confidences"):
-            value = getattr(evaluation, field)
-            if value is not None:
-                tensors[f"{split}/{field}"] = value.numpy()
-    return Result(tensors=tensors)
-
-
-def _unpack(part: Result, split: str, population: int) -> Evaluation:
-    import torch
-
-    from rashomon_cli.science.evaluation import Evaluation
-
-    fields = {}
-    for field in ("losses", "cross_entropies", "wrong", "confidences"):
-        array = part.tensors.get(f"{split}/{field}")
-        fields[field] = None if array is None else torch.from_numpy(np.array(array))
-    losses = fields.pop("losses")
-    assert losses is not None
-    return Evaluation(losses, **fields, population=population)
-
-
-def _summarise(
-    config: ConnectConfig, path: Path, measured: dict[str, _Measured], loaded: problems.Loaded
-) -> tuple[dict[str, dict[str, Variable]], dict[str, Any]]:
-    """Profiles for ``metrics.h5`` and the headline numbers."""
-    from rashomon_cli.science import paths
-    from rashomon_cli.science.profile import barrier
-
-    straight = paths.line(path.points[0], path.points[-1])
-    profiles: dict[str, dict[str, Variable]] = {}
-    metrics: dict[str, Any] = {}
-    for name, found in measured.items():
-        here = path if name == "curve" else straight
-        profiles[name] = profile_variables(found.ts, found.train, found.test)
-        profiles[name]["arc_length"] = series("t", here.arc_length(found.ts), "1", "arc length from the start")
-        losses = np.stack([e.losses.numpy() for e in found.train])
-        height = barrier(found.ts, losses, found.train[0].population)
-        metrics[f"{name}_barrier_loss"] = height.value
-        metrics[f"{name}_barrier_loss_stderr"] = height.stderr
-        metrics[f"{name}_barrier_loss_interpolated"] = height.interpolated
-        metrics[f"{name}_barrier_at"] = height.at
-        wrong = [e.wrong for e in found.train if e.wrong is not None]
-        if wrong:
-            errors = barrier(found.ts, np.stack([w.numpy() for w in wrong]), found.train[0].population, 100.0)
-            metrics[f"{name}_barrier_error"] = errors.value
-            metrics[f"{name}_barrier_error_stderr"] = errors.stderr
-    test_errors = [e.error for e in measured["curve"].test]
-    metrics |= {
-        "curve_max_test_error": max(test_errors),
-        "curve_min_test_error": min(test_errors),
-        "end_test_error_a": test_errors[0],
-        "end_test_error_b": test_errors[-1],
-        "arc_length": float(path.arc_length([1.0])[0]),
-        "end_distance": path.distance(1.0),
-        "points": config.points,
-        "train_samples": len(measured["curve"].train[0].losses),
-        "test_samples": len(measured["curve"].test[0].losses),
-    }
-    return profiles, metrics
-
-
-def profile_variables(ts: list[float], train: list[Evaluation], test: list[Evaluation]) -> dict[str, Variable]:
-    """Losses and errors along a path as variables over t."""
-    found = {"t": series("t", np.array(ts), "1", "position on the path")}
-    for split, evaluations, words in (("train", train, "training"), ("test", test, "test")):
-        losses, loss_errors = [e.loss for e in evaluations], [e.loss_stderr for e in evaluations]
-        errors, error_errors = [e.error for e in evaluations], [e.error_stderr for e in evaluations]
-        found[f"{split}_loss"] = series("t", losses, "nat", f"{words} loss", loss_errors)
-        found[f"{split}_error"] = series("t", errors, "percent", f"{words} error", error_errors)
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from rashomon_cli.science.paths import Path
     from rashomon_cli.science.problem import Point
+    from rashomon_cli.sources.batches import Batches
 
 _KNOWN = {quantity.name: quantity for quantity in QUANTITIES}
 
@@ -79,8 +81,10 @@ def probe(context: Context, config: ProbeConfig, settings: Mapping[str, Config] 
         ts = [float(t) for t in np.linspace(0, 1, config.points)]
     if context.where.dry_run:
         return DryRun(_steps(config, subject.run, chosen, given, len(ts), on_path))
-    record = config.record()
-    if subject.run.kind != "path" or subject.t is not None:
+    record = config.record() | {"what": [q.name for q in chosen]}
+    if not on_path:
+        del record["refresh_samples"]
+    if not on_path or subject.t is not None:
         del record["points"]
     job = context.store.begin(
         "probe",
@@ -125,10 +129,7 @@ def _carry_out(
     run = subject.run
     loaded = subjects.load_problem(context, run, device, config.float64)
     path = subjects.load_path(context, loaded, run, device) if run.kind == "path" else None
-
-    def sample(split: str, samples: Samples) -> Any:
-        return loaded.batches(split).sample(None if samples == "all" else samples, config.seed, f"{split} sample")
-
+    sample = _Samples(loaded, config.seed)
     steps = _steps(config, run, chosen, given, len(ts), path is not None)
     context.progress.start("probe", sum(steps.values()) // problems.EVALUATION_BATCH)
     results: list[Result] = []
@@ -154,12 +155,26 @@ def _carry_out(
     return job.publish(
         "measurement",
         metrics=_metrics(variables) | {"batchnorm": "stored" if path is None else "refreshed"},
-        measurements={"probe": variables},
+        measurements=problems.in_units(run.record.config["loss"], {"probe": variables}),
         builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
         **context.details(device),
     )
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The :class:`~rashomon_cli.operations.quantities.quantity.Sampler` of a loaded problem."""
+
+    loaded: problems.Loaded
+    seed: int
+
+    def __call__(self, split: str, samples: Samples, batches: int = 1) -> Batches:
+        """A sample of a split, the same for the same seed."""
+        count = None if samples == "all" else samples
+        found = self.loaded.batches(split).sample(count, self.seed, f"{split} sample")
+        return replace(found, batch_size=max(1, min(found.batch_size, -(-found.count // batches))))
 
 
 def _point(
@@ -180,8 +195,7 @@ def _point(
         theta, buffers = subjects.load_model(context, loaded, subject, device)
         return Point(theta, buffers)
     theta = path.at(t)
-    count = None if config.refresh_samples == "all" else config.refresh_samples
-    sample = loaded.batches("train").sample(count, config.seed, "train sample")
+    sample = _Samples(loaded, config.seed)("train", config.refresh_samples)
     buffers = refresh(loaded.problem, theta, fresh_buffers(loaded.problem.module), sample, context.progress.tick)
     return Point(theta, buffers, t, paths.directions(path, t), path.tangent(t), path.acceleration(t))
 

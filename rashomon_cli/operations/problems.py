@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.core.results import Variable
 from rashomon_cli.operations.context import Context
 from rashomon_cli.sources import builders, data, imports
 
@@ -34,6 +36,27 @@ def check_loss(name: str) -> None:
     near = difflib.get_close_matches(name, LOSSES, 1)
     hint = f"did you mean {near[0]}?" if near else "cross-entropy, mse, or module:function"
     raise UsageError(f"no loss {name!r}", hint)
+
+
+def in_units(loss: str, groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, dict[str, Variable]]:
+    """Measurements in the units of a loss: nats where it is a cross-entropy, a pure number otherwise.
+
+    Args:
+        loss: name of the loss.
+        groups: variables by group, as if the loss were a cross-entropy.
+
+    Returns:
+        The same variables; cross-entropies themselves stay in nats.
+    """
+    if loss == "cross-entropy":
+        return {group: dict(variables) for group, variables in groups.items()}
+    return {
+        group: {
+            name: replace(v, units="1") if v.units == "nat" and "cross_entropy" not in name else v
+            for name, v in variables.items()
+        }
+        for group, variables in groups.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,9 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     return job.publish(
         "model",
         metrics=metrics,
-        measurements={"guard": regularised.guard, "layers": _layers(densities)},
+        measurements=problems.in_units(
+            subject.run.record.config["loss"], {"guard": regularised.guard, "layers": _layers(densities)}
+        ),
         tensor_files=subjects.model_files(layout, pruned, fresh, mask),
         builder=loaded.builder.record(),
         data=loaded.data_record,

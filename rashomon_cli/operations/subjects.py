@@ -160,7 +160,7 @@ def load_model(
     from rashomon_cli.science.problem import fresh_buffers
 
     theta = load_path(context, loaded, subject.run, device).at(subject.t)
-    sample = loaded.batches("train").sample(REFRESH_SAMPLES, 0)
+    sample = loaded.batches("train").sample(REFRESH_SAMPLES, 0, "train sample")
     return theta, refresh(loaded.problem, theta, fresh_buffers(loaded.problem.module), sample)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rashomon_cli.core.options import Config, option
-from rashomon_cli.core.results import Result, Variable, scalar, series
+from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
@@ -134,7 +134,8 @@ def _carry_out(
     context.progress.start("train", config.epochs * stream.steps)
     for _ in range(state.epoch * stream.steps):
         context.progress.tick()
-    for state in training.train(problem, stream, stream.steps, sgd, state, mask, tick=context.progress.tick):
+    for now in training.train(problem, stream, stream.steps, sgd, state, mask, tick=context.progress.tick):
+        state = now
         figures = {s: evaluation.evaluate(problem, state.theta, state.buffers, samples[s]) for s in samples}
         history = _longer(history, state, figures)
         job.save("state", pack_state(state, history))
@@ -151,7 +152,7 @@ def _carry_out(
     return job.publish(
         "model",
         metrics=metrics,
-        measurements={"training": history},
+        measurements=problems.in_units(config.loss, {"training": history}),
         tensor_files=subjects.model_files(problem.layout, state.theta, state.buffers, mask),
         builder=builder.record(),
         data=loaded.data_record,

@@ -65,7 +65,9 @@ def directional(
         value, error = means[name].projection(vectors[name])
         found |= _variables(name, f"along the {name} direction", norm, norm_error, plain, value + shift, error)
         if radius > 0:
-            average = _shifted(averaged_product(problem, point, vectors[name], radius, batches, tick), vectors[name], shift)
+            average = _shifted(
+                averaged_product(problem, point, vectors[name], radius, batches, tick), vectors[name], shift
+            )
             norm, norm_error, _ = average.norm()
             value, error = average.projection(vectors[name])
             words = f"along the {name} direction, averaged over ±{radius:g}"
@@ -83,7 +85,9 @@ def directional(
         top, residual, used = largest_eigenvalue(problem, point, eigenvalue_batches, seed, 1e-2, tick)
         found["eigenvalue_max"] = scalar(top + shift, "nat", "largest Hessian eigenvalue, on fewer examples")
         found["eigenvalue_max_residual"] = scalar(residual, "nat", "residual of the largest eigenvalue")
-        found["eigenvalue_max_products"] = scalar(used, "1", "products spent on the largest eigenvalue")
+        found["eigenvalue_max_products"] = Variable(
+            (), np.asarray(used), "1", "products spent on the largest eigenvalue"
+        )
     return Result(found)
 
 
@@ -167,7 +171,7 @@ def _random(means: dict[str, MeanVector], vectors: dict[str, Tensor], shift: flo
     value, error = joined([v[0] + shift for v in values], [v[1] for v in values])
     plain = float(np.mean([n[2] for n in norms]))
     found = _variables("random", "along random directions, their mean", norm, norm_error, plain, value, error)
-    found["random_directions"] = scalar(count, "1", "number of random directions")
+    found["random_directions"] = Variable((), np.asarray(count), "1", "number of random directions")
     return found
 
 

@@ -6,6 +6,7 @@ arXiv 1802.10026, eqs. 3 and 4), so its derivatives are the derivatives of the w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ class Path:
             if self.kind == "bezier":
                 breaks = [0.0, t]
             total = 0.0
-            for low, high in zip(breaks[:-1], breaks[1:], strict=True):
+            for low, high in itertools.pairwise(breaks):
                 for node, share in zip(nodes, shares, strict=True):
                     weights = self.weights(low + (high - low) * (node + 1) / 2, 1)
                     total += share * (high - low) / 2 * math.sqrt(max(0.0, float(weights @ gram @ weights)))

@@ -1,7 +1,7 @@
 """L1 training with an exact threshold, and pruning for good.
 
-Minimising ``L + λ‖θ‖₁`` by SGD with momentum μ and a proximal step needs the threshold ``lr·λ/(1−μ)``: at rest the momentum
-has summed to ``g/(1−μ)``, so the penalty must weigh as much. With ``lr·λ`` one minimises ``L + (1−μ)λ‖θ‖₁``.
+Minimising ``L + λ‖θ‖₁`` by SGD with momentum μ and a proximal step needs the threshold ``lr·λ/(1−μ)``: at rest the
+momentum has summed to ``g/(1−μ)``, so the penalty must weigh as much. With ``lr·λ`` one minimises ``L + (1−μ)λ‖θ‖₁``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PAD = 4
 
 
 def cuts(count: int, size: int) -> list[slice]:
-    """Slices of up to ``size``; a single example left over joins the slice before it, since BatchNorm needs two."""
+    """Slices of up to ``size``; a single example left over joins the slice before it: BatchNorm needs two."""
     starts = list(range(0, count, size))
     if len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
@@ -67,7 +67,7 @@ class Batches:
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
     def sample(self, count: int | None, seed: int, purpose: str = "sample") -> Batches:
-        """A simple random sample without replacement, the same for the same seed; all examples where count is None."""
+        """A simple random sample without replacement, the same for the same seed; all for None."""
         if count is None or count >= len(self.x):
             return self
         chooser = torch.Generator().manual_seed(derive(seed, purpose))

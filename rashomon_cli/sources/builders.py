@@ -1,7 +1,7 @@
 """Builders: functions that make a ``torch.nn.Module``; built in, or the user's own.
 
-A builder gets the arguments of its specification; ``input_shape`` (without the batch axis) and ``num_classes`` are filled
-in from the data where its signature has them and the user gave none.
+A builder gets the arguments of its specification; ``input_shape`` (without the batch axis) and ``num_classes`` are
+filled in from the data where its signature has them and the user gave none.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Data:
         return int(max(self.y_train.max(), self.y_test.max())) + 1
 
     def statistics(self) -> tuple[list[float], list[float]] | None:
-        """Mean and standard deviation of each channel over the training images, in units of 255; None for other data."""
+        """Mean and standard deviation of each channel over the training images, of 255; None without images."""
         if not self.is_images:
             return None
         means, deviations = [], []

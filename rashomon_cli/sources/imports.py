@@ -1,4 +1,4 @@
-"""Objects of the user's own code: ``package.module:name`` or ``path/to/file.py:name``, with the source's fingerprint."""
+"""Objects of the user's own code: ``package.module:name`` or ``path/to/file.py:name``, with its fingerprint."""
 
 from __future__ import annotations
 
@@ -60,12 +60,13 @@ def load(target: str) -> Any:
 
     Raises:
         UsageError: if the module cannot be imported or has no such name.
+        KeyboardInterrupt: if the user interrupts the import.
     """
     module_name, _, name = target.rpartition(":")
     path = source_file(target)
     try:
         if module_name.endswith(".py") and path is not None:
-            digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+            digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]
             internal = f"_rashomon_user_{path.stem}_{digest}"
             if internal in sys.modules:
                 module = sys.modules[internal]

@@ -41,8 +41,7 @@ def test_the_trained_bend_of_a_quadratic_is_scipys_minimiser(function_problem, k
     batch = next(iter(problem.train))
     cfg = SGD(30, 0.05, 0.9, weight_decay=weight_decay, schedule="one-cycle", seed=3)
     state = TrainState(0, path.points[1:-1].clone(), None, {})
-    for state in fit(problem, path, lambda epoch: iter([batch] * 200), 200, cfg, state):
-        pass
+    *_, state = fit(problem, path, lambda epoch: iter([batch] * 200), 200, cfg, state)
     np.testing.assert_allclose(state.theta.numpy(), best_bends(kind, 1, weight_decay), atol=0.03)
 
 

@@ -17,8 +17,7 @@ from rashomon_cli.sources.batches import Batches
 def descend(problem, l1, cfg, start, steps=50, mask=None):
     batch = next(iter(problem.train))
     state = TrainState(0, start, None, {})
-    for state in regularise(problem, lambda epoch: iter([batch] * steps), steps, cfg, l1, state, mask):
-        pass
+    *_, state = regularise(problem, lambda epoch: iter([batch] * steps), steps, cfg, l1, state, mask)
     return state
 
 
@@ -90,7 +89,7 @@ def test_a_pruned_weight_stays_zero_though_its_gradient_pulls(function_problem):
     assert end.theta[:2].tolist() == [0, 0]
     assert end.velocity[:2].tolist() == [0, 0]
     assert float(end.theta[2]) == pytest.approx(0.9, abs=1e-2)
-    again, both = cut(end.theta, 0.0, ones, mask)
+    _, both = cut(end.theta, 0.0, ones, mask)
     assert both.tolist() == [0, 0, 1]
 
 

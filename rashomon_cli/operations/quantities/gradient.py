@@ -18,6 +18,6 @@ QUANTITY = Quantity(
     settings=GradientConfig,
     subject="point",
     measure="rashomon_cli.science.curvature:gradient",
-    arguments=lambda s, sample: {"batches": sample("train", s.gradient_samples)},
+    arguments=lambda s, sample: {"batches": sample("train", s.gradient_samples, batches=16)},
     forward_passes=lambda s, sizes: taken(s.gradient_samples, sizes.train),
 )

@@ -14,13 +14,16 @@ class HvpConfig(Config):
     hvp_samples: Samples = option(4096, "hvp: training examples of the products, or all.")
     hvp_random: int = option(2, "hvp: random directions, the yardstick.", ge=0)
     hvp_eigenvalue_samples: int = option(512, "hvp: training examples for the largest eigenvalue; 0 for none.", ge=0)
-    hvp_seed: int = option(0, "hvp: seed of the random directions and of the eigenvalue's start.", ge=0)
+    hvp_radius: float = option(
+        0.0, "hvp: if positive, also products averaged over θ ± so far along straight, detour and tangent.", ge=0
+    )
     with_decay: bool = option(False, "hvp: add wd·I, the Hessian of the L2 penalty.", flag="--with-decay")
 
 
 def _passes(settings: HvpConfig, sizes: Sizes) -> int:
     eigen = taken(settings.hvp_eigenvalue_samples, sizes.train) * _EIGSH_PRODUCTS
-    return taken(settings.hvp_samples, sizes.train) + eigen
+    averaged = 6 * taken(settings.hvp_samples, sizes.train) if settings.hvp_radius else 0
+    return taken(settings.hvp_samples, sizes.train) + eigen + averaged
 
 
 QUANTITY = Quantity(
@@ -30,10 +33,11 @@ QUANTITY = Quantity(
     subject="point",
     measure="rashomon_cli.science.curvature:directional",
     arguments=lambda s, sample: {
-        "batches": sample("train", s.hvp_samples),
+        "batches": sample("train", s.hvp_samples, batches=16),
         "random": s.hvp_random,
         "with_decay": s.with_decay,
-        "seed": s.hvp_seed,
+        "seed": sample.seed,
+        "radius": s.hvp_radius,
         "eigenvalue_batches": sample("train", s.hvp_eigenvalue_samples) if s.hvp_eigenvalue_samples else None,
     },
     forward_passes=_passes,

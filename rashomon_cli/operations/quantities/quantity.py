@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -23,6 +23,19 @@ class Sizes:
     test: int
 
 
+class Sampler(Protocol):
+    """Gives a quantity its examples."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the probe: determines the samples, and what else a quantity draws."""
+        ...
+
+    def __call__(self, split: str, samples: Samples, batches: int = 1) -> Any:
+        """Examples of a split, in at least so many batches: what is estimated from batches needs several."""
+        ...
+
+
 @dataclass(frozen=True)
 class Quantity:
     """Something that ``probe`` can measure.
@@ -33,7 +46,7 @@ class Quantity:
         settings: its options; each becomes a flag of ``probe``, so their names begin with the quantity's.
         subject: ``point`` (measured at each point) or ``path`` (once, over all points).
         measure: ``module:function`` of ``science``; imported on use.
-        arguments: (settings, samples of a split and size → batches) → keyword arguments of the function.
+        arguments: (settings, sampler) → keyword arguments of the function.
         forward_passes: (settings, sizes) → forward passes of one example a point.
     """
 
@@ -42,7 +55,7 @@ class Quantity:
     settings: type[Config]
     subject: Literal["point", "path"]
     measure: str
-    arguments: Callable[[Any, Callable[[str, Samples], Any]], dict[str, Any]]
+    arguments: Callable[[Any, Sampler], dict[str, Any]]
     forward_passes: Callable[[Any, Sizes], int]
 
     def load(self) -> Callable[..., Result]:

@@ -1,4 +1,4 @@
-"""Patches of scikit-learn's two sample photographs, 32 × 32 in colour: embedded, no network; the class is the photograph."""
+"""Patches of scikit-learn's two sample photographs, 32 × 32 in colour, embedded; the class is the photograph."""
 
 from __future__ import annotations
 

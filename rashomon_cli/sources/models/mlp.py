@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class MLP(nn.Module):
             raise ValueError(f"width = {width} and depth = {depth}: at least 1 and 0")
         sizes = [math.prod(input_shape), *[width] * depth]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:]):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs, bias=bias), nn.ReLU()]
         self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], num_classes, bias=bias))
 
