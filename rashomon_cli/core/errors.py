@@ -52,9 +52,3 @@ class Damaged(RashomonError):
     """A file of the store is missing, truncated or altered (exit 12)."""
 
     code = 12
-
-
-class Interrupted(RashomonError):
-    """Stopped by the user; what was done is kept and the same command resumes (exit 130)."""
-
-    code = 130

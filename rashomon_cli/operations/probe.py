@@ -204,10 +204,10 @@ def _joined(
     results: list[Result], ts: list[float | None], subject: subjects.Subject, config: ProbeConfig
 ) -> dict[str, Variable]:
     if subject.run.kind == "path" and subject.t is None:
-        return stack(results, "t") | {"t": series("t", np.array(ts), "1", "position on the path")}
+        return stack(results, "t") | {"t": series("t", np.array(ts), "1", "position on the path, t")}
     variables = dict(results[0].variables)
     if subject.t is not None:
-        variables["t"] = scalar(subject.t, "1", "position on the path")
+        variables["t"] = scalar(subject.t, "1", "position on the path, t")
     return variables
 
 

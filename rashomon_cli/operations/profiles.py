@@ -125,7 +125,7 @@ def summarise(
 
 def profile_variables(ts: list[float], train: list[Evaluation], test: list[Evaluation]) -> dict[str, Variable]:
     """Losses and errors along a path as variables over t."""
-    found = {"t": series("t", np.array(ts), "1", "position on the path")}
+    found = {"t": series("t", np.array(ts), "1", "position on the path, t")}
     for split, evaluations, words in (("train", train, "training"), ("test", test, "test")):
         losses, loss_errors = [e.loss for e in evaluations], [e.loss_stderr for e in evaluations]
         errors, error_errors = [e.error for e in evaluations], [e.error_stderr for e in evaluations]

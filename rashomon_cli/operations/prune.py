@@ -229,7 +229,7 @@ def _regularise(
                 break
     guard = {
         "step": series("check", np.array([s for s, _ in seen]), "1", "steps with the penalty"),
-        "loss": series("check", np.array([v for _, v in seen]), "nat", "loss on the guard's examples, no penalty"),
+        "loss": series("check", np.array([v for _, v in seen]), "nat", "guarded loss"),
         "start_loss": scalar(start_loss, "nat", "loss at the start"),
         "epsilon": scalar(config.epsilon, "nat", "rise of the loss at which the guard stops"),
         "l1_norm": scalar(float((good[0] * where).abs().sum()), "1", "‖θ‖₁ of the penalised weights after training"),

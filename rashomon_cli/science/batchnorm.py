@@ -16,11 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from rashomon_cli.science.problem import Batches, Problem, Tick, silent
 
 
-def has_batchnorm(module: nn.Module) -> bool:
-    """Whether a module has BatchNorm layers with running statistics."""
-    return any(isinstance(m, _BatchNorm) and m.track_running_stats for m in module.modules())
-
-
 def refresh(
     problem: Problem, theta: Tensor, buffers: Mapping[str, Tensor], batches: Batches, tick: Tick = silent
 ) -> dict[str, Tensor]:

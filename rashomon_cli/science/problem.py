@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -180,8 +180,3 @@ def smoothed(loss: Loss, smoothing: float) -> Loss:
 def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[object]:
     """bf16 autocast for training, or nothing."""
     return torch.autocast(device.type, torch.bfloat16) if enabled else nullcontext()
-
-
-def mean_over(values: Sequence[float], counts: Sequence[int]) -> float:
-    """Mean of batch means, weighted by the sizes of the batches."""
-    return sum(v * n for v, n in zip(values, counts, strict=True)) / sum(counts)

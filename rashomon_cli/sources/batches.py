@@ -135,10 +135,10 @@ class Stream:
 
 
 def crop_flip(x: Tensor, chooser: torch.Generator) -> Tensor:
-    """Shift each image by up to 4 pixels, its border reflected, and mirror half of them, without a loop over images.
+    """Shift each image by up to 4 pixels, its border reflected, and mirror half of them; no loop over images.
 
     A black border instead would change the BatchNorm statistics of training, so that those refreshed on un-augmented
-    images no longer fit the network (measured on a PreResNet20: 85.6 % of the test images right, 82.5 % once refreshed).
+    images no longer fit the network (measured on a PreResNet20: 85.6 % of test images right, 82.5 % once refreshed).
 
     Args:
         x: images (N, C, H, W).

@@ -1,0 +1,13 @@
+#!/bin/sh
+# The runs of this folder. Usage: RASHOMON_DATA=FOLDER sh run.sh, in the folder that shall hold the store.
+# FOLDER has cifar10/train/CLASS/*.jpg, cifar10/test/CLASS/*.jpg and mnist/*-ubyte.gz.
+# About two hours on two cores; stop it at any time, the same call goes on.
+set -eu
+rashomon train --seed 1 --name a
+rashomon train --seed 2 --name b
+rashomon connect a b --bend 1 --name bridge
+rashomon probe bridge --points 5 --name probes
+rashomon prune a --l1 1e-4 --thr 0.05 --name a-pruned
+rashomon prune b --l1 1e-4 --thr 0.05 --name b-pruned
+rashomon compare a b a-pruned b-pruned --ood mnist --name similar
+for run in a b bridge probes a-pruned b-pruned similar; do rashomon plot "$run" -q; done

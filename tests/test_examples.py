@@ -1,0 +1,91 @@
+"""The numbers in examples/cifar10/README.md are those of the committed files."""
+
+import importlib.util
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rashomon_cli import Store
+
+FOLDER = Path(__file__).parents[1] / "examples" / "cifar10"
+README = (FOLDER / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The committed runs, with a catalog of their own: the checkout is left as it is."""
+    root = tmp_path_factory.mktemp("cifar10") / "store"
+    root.mkdir()
+    (root / "runs").symlink_to(FOLDER / "store" / "runs")
+    (root / "store.json").write_bytes((FOLDER / "store" / "store.json").read_bytes())
+    return root, {run.name: run for run in Store.open(root).runs()}
+
+
+def stated(pattern):
+    """The number that the README states where a pattern with one group matches."""
+    (found,) = set(re.findall(pattern, README))
+    return float(found)
+
+
+def test_every_table_is_made_from_the_committed_store(runs):
+    spec = importlib.util.spec_from_file_location("tables", FOLDER / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    for name, block in tables.blocks(runs[0]).items():
+        assert f"<!-- {name} -->\n{block}" in README
+
+
+def test_sparsity_is_that_of_the_committed_weights(runs):
+    for name in ("a-pruned", "b-pruned"):
+        tensors = runs[1][name].tensors()
+        masks = runs[1][name].tensors("mask.safetensors")
+        weights = [n for n in masks if tensors[n].ndim > 1]
+        zeros = sum(int((tensors[n] == 0).sum()) for n in weights)
+        assert all(not tensors[n][~masks[n]].any() for n in masks)
+        share = 100 * zeros / sum(tensors[n].size for n in weights)
+        assert stated(rf"\| {name} \| ([\d.]+) \|") == pytest.approx(share, rel=1e-2)
+
+
+def test_length_of_the_bezier_is_that_of_the_committed_ends_and_bend(runs):
+    a, b = (runs[1][name].tensors() for name in ("a", "b"))
+    names = [n for n in a if not re.search(r"running_|num_batches", n)]
+    bends = runs[1]["bridge"].tensors("path.safetensors")["bends"]
+    order = [n for n, _ in layout_of(runs[1]["bridge"])]
+    assert sorted(order) == sorted(names)
+    start, end = (np.concatenate([m[n].ravel() for n in order]).astype(float) for m in (a, b))
+    bend = bends[0].astype(float)
+    chord = np.linalg.norm(end - start)
+    ts = (np.arange(2000) + 0.5) / 2000
+    speed = [np.linalg.norm(2 * (1 - t) * (bend - start) + 2 * t * (end - bend)) for t in ts]
+    length, straight = re.search(r"\| length \| ([\d.]+) \| ([\d.]+) \|", README).groups()
+    assert float(length) == pytest.approx(np.mean(speed), rel=1e-3)
+    assert float(straight) == pytest.approx(chord, rel=1e-3)
+
+
+def layout_of(run):
+    import json
+
+    import safetensors
+
+    with safetensors.safe_open(run.verified("path.safetensors"), framework="numpy") as file:
+        return json.loads(file.metadata()["rashomon"])["layout"]
+
+
+def test_barriers_are_those_of_the_committed_profiles(runs):
+    groups = runs[1]["bridge"].measurements()
+    for index, name in enumerate(("curve", "line")):
+        losses = groups[name]["train_loss"].values
+        barrier = losses.max() - max(losses[0], losses[-1])
+        row = re.search(r"\| barrier, train loss \[nat\] \| ([\d.]+)[^|]*\| ([\d.]+)", README)
+        assert float(row.group(index + 1)) == pytest.approx(barrier, rel=1e-2)
+
+
+def test_cosines_are_those_of_the_committed_matrix(runs):
+    matrix = runs[1]["similar"].measurements()["mnist"]["cosine"].values
+    above = matrix[np.triu_indices(len(matrix), 1)]
+    found = re.findall(r"^\| [\w-]+, [\w-]+ \| ([\d.]+) ±", README, re.MULTILINE)
+    assert [float(v) for v in found] == pytest.approx(above.tolist(), rel=1e-2)
+    assert math.isclose(runs[1]["similar"].metrics["cosine_median"], float(np.median(above)), rel_tol=1e-9)
