@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -140,7 +141,10 @@ def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
         estimates = [name for name in lists if not name.endswith("_stderr") and name != "t"]
         rows = [
             [name]
-            + [f"{number(v)}{plus_minus(e)}" for v, e in zip(lists[name], lists.get(f"{name}_stderr", [None] * 999))]
+            + [
+                f"{number(value)}{plus_minus(error)}"
+                for value, error in itertools.zip_longest(lists[name], lists.get(f"{name}_stderr", []))
+            ]
             for name in estimates
         ]
         heads = ["t", *[number(t) for t in lists.get("t", range(max(map(len, lists.values()))))]]

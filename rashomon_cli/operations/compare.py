@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,9 +22,6 @@ from rashomon_cli.operations.predictions import Images, check_input, data_of, im
 from rashomon_cli.operations.subjects import Subject
 from rashomon_cli.sources import data
 from rashomon_cli.store import Job, Run
-
-if TYPE_CHECKING:
-    pass
 
 
 class CompareConfig(Config):

@@ -13,7 +13,7 @@ from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, profiles, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
-from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 
 if TYPE_CHECKING:
@@ -119,18 +119,17 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
     path = curves.with_bends(path, bends)
     measured = profiles.measure(context, job, loaded, path, config.points, config.samples, config.seed)
     along, metrics = profiles.summarise(config.points, path, measured)
-    names = {"a": ends[0].run.name, "b": ends[1].run.name}
     layout = loaded.problem.layout
     header = {"kind": config.kind, "layout": [[n, list(s)] for n, s in zip(layout.names, layout.shapes, strict=True)]}
     return job.publish(
         "path",
         metrics=metrics | {"bends": config.bend, "weight_decay": decay},
         measurements=problems.in_units(job.request.config["loss"], {"training": training} | along),
-        tensor_files={"path.safetensors": ({"bends": bends.cpu().numpy()}, header | names)},
+        tensor_files={"path.safetensors": ({"bends": bends.cpu().numpy()}, header)},
         builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
-        **context.details(device),
+        **context.details(device, arithmetic(config.precision, device.type)),
     )
 
 

@@ -107,11 +107,24 @@ class Context:
                 raise UsageError(f"--device {wanted}: this machine has {found}", "--device cpu")
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        return torch.device(("cuda" if available else "cpu") if wanted == "auto" else wanted)
+        device = torch.device(("cuda" if available else "cpu") if wanted == "auto" else wanted)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
+        return device
 
-    def details(self, device: torch.device) -> dict[str, Any]:
-        """The fields of ``run.json`` that say how a run was made: argv, notes, code, versions."""
-        return {"argv": self.argv, "notes": self.notes, "code": code_state(), "versions": versions(device)}
+    def details(self, device: torch.device, arithmetic: str | None = None) -> dict[str, Any]:
+        """The fields of ``run.json`` that say how a run was made: argv, notes, code, versions; the notes start anew.
+
+        Args:
+            device: that computed.
+            arithmetic: of the training steps, where there were any: ``bf16`` or ``float32``.
+
+        Returns:
+            Values by field.
+        """
+        notes, self.notes = self.notes, []
+        made_with = versions(device) | ({"arithmetic": arithmetic} if arithmetic else {})
+        return {"argv": self.argv, "notes": notes, "code": code_state(), "versions": made_with}
 
 
 def versions(device: torch.device) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from rashomon_cli.store import Store
 HEADLINES = (
     "test_accuracy",
     "curve_barrier_loss",
-    "barrier_loss",
     "sparsity",
     "line_barrier_loss",
     "test_loss",

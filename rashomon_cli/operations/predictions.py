@@ -71,7 +71,8 @@ def missing_of(context: Context, models: Sequence[Subject], sets: Sequence[Image
     missing: list[Work] = []
     for subject, images in itertools.product(models, [*sets, None]):
         figures = [subject.run.metrics.get(name) for name in ("test_loss", "test_accuracy")]
-        if images is None and subject.t is None and None not in figures:
+        whole = subject.run.record.config.get("samples", "all") == "all"
+        if images is None and subject.t is None and whole and None not in figures:
             known[subject, images] = np.array(figures)
         elif (arrays := context.store.cache.load(_key(context, subject, images))) is not None:
             known[subject, images] = arrays["values"]

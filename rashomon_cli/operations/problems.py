@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LOSSES = {"cross-entropy": "cross_entropy", "mse": "squared_error"}
 EVALUATION_BATCH = 500
+_EVALUATION_INPUTS = EVALUATION_BATCH * 3 * 32 * 32
 
 
 def check_loss(name: str) -> None:
@@ -36,6 +38,15 @@ def check_loss(name: str) -> None:
     near = difflib.get_close_matches(name, LOSSES, 1)
     hint = f"did you mean {near[0]}?" if near else "cross-entropy, mse, or module:function"
     raise UsageError(f"no loss {name!r}", hint)
+
+
+def loss_fingerprint(name: str) -> str | None:
+    """SHA-256 of the source file of a loss of the user's; None for what is built in.
+
+    Raises:
+        UsageError: if there is no such file or module.
+    """
+    return None if name in LOSSES else imports.fingerprint(name)
 
 
 def in_units(loss: str, groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, dict[str, Variable]]:
@@ -128,8 +139,10 @@ def load(
         module = builder.make(found.input_shape, found.num_classes).to(device=device, dtype=dtype)
     if not any(True for _ in module.parameters()):
         raise Refused(f"the model {builder.spec} has no parameters")
+    # Batches of 500 small images; of larger inputs fewer, so that evaluating needs no more memory.
+    batch_size = max(16, min(EVALUATION_BATCH, _EVALUATION_INPUTS // math.prod(found.input_shape)))
     train, test = (
-        batches(x, y, device=device, statistics=statistics, batch_size=EVALUATION_BATCH, dtype=dtype)
+        batches(x, y, device=device, statistics=statistics, batch_size=batch_size, dtype=dtype)
         for x, y in ((found.x_train, found.y_train), (found.x_test, found.y_test))
     )
     loss_function = _loss(loss)

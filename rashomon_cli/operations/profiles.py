@@ -40,7 +40,7 @@ def measure(
     train, test = (loaded.batches(s).sample(count, seed, f"{s} sample") for s in ("train", "test"))
     straight = paths.line(path.points[0], path.points[-1])
     ts = [float(t) for t in np.linspace(0, 1, points)]
-    per_point = 2 * len(list(train)) + len(list(test))
+    per_point = 2 * train.steps + test.steps
     context.progress.start("evaluate", per_point * (2 * len(ts) - 2))
     measured = {}
     for name, here in (("curve", path), ("line", straight)):

@@ -13,7 +13,7 @@ from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
-from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 from rashomon_cli.store.parts import Stage
 
@@ -29,7 +29,7 @@ class L1Config(Config):
 
     l1: float = option(1e-4, "λ of the penalty λ‖θ‖₁.", ge=0)
     epochs: int = option(4, "Passes over the training data with the penalty.", ge=0)
-    lr: float = option(0.01, "Constant learning rate.", gt=0)
+    lr: float = option(0.005, "Constant learning rate.", gt=0)
     momentum: float = option(0.9, "Nesterov momentum μ.", ge=0, lt=1)
     l1_step: Literal["proximal", "subgradient"] = option(
         "proximal", "Soft threshold lr·λ/(1−μ) after each step, or λ·sign(θ) in the gradient."
@@ -37,7 +37,7 @@ class L1Config(Config):
     all_: bool = option(False, "Penalise and prune BatchNorm parameters and biases too.", flag="--all")
     epsilon: float = option(0.05, "Stop where the loss exceeds its start by more.", ge=0, unit="nat")
     guard_every: int = option(100, "Steps between two looks at the loss.", ge=1, unit="steps")
-    guard_samples: int = option(2000, "Training examples that the guard looks at.", ge=1, unit="examples")
+    guard_samples: int = option(2000, "Training examples that the guard looks at.", ge=2, unit="examples")
     batch_size: int = option(128, "Examples a step.", ge=1)
     augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation, as in train.")
     precision: Literal["auto", "bf16", "float32"] = option("auto", "Arithmetic of the training steps.")
@@ -121,11 +121,10 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     where = sparsity.prunable(problem.module, layout, config.all_).to(device)
     recipe: dict[str, Any] = {
         "stage": "l1",
-        "config": L1Config.model_validate(config.model_dump(include=set(L1Config.model_fields))).record(),
+        "config": config.model_dump(mode="json", include=set(L1Config.model_fields) - {"epochs"}),
         "parent": subject.parent("model").model_dump(mode="json"),
     }
     recipe["config"] |= {"augment": job.request.config["augment"]}
-    del recipe["config"]["epochs"]
     with context.store.stage(recipe) as stage:
         regularised = _regularise(
             context, config, stage, loaded, theta, buffers, where, old_mask, recipe["config"]["augment"]
@@ -133,7 +132,9 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     pruned, mask = sparsity.cut(regularised.theta, config.thr, where, old_mask)
     count = None if config.samples == "all" else config.samples
     samples = {s: loaded.batches(s).sample(count, 0) for s in ("train", "test")}
-    fresh = refresh(problem, pruned, regularised.buffers, loaded.batches("train"), context.progress.tick)
+    fresh = refresh(
+        problem, pruned, regularised.buffers, loaded.batches("train").sample(None, 0), context.progress.tick
+    )
     figures = {
         suffix: {s: evaluation.evaluate(problem, t, b, samples[s], context.progress.tick) for s in samples}
         for suffix, t, b in (
@@ -155,7 +156,7 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
         builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
-        **context.details(device),
+        **context.details(device, arithmetic(config.precision, device.type)),
     )
 
 

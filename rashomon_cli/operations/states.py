@@ -41,7 +41,13 @@ def use_bf16(precision: str, device_type: str) -> bool:
     if device_type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Below AVX512-BF16 or AMX the type is emulated, which is slower than float32.
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def arithmetic(precision: str, device_type: str) -> str:
+    """What training steps are computed in: ``bf16`` (under autocast) or ``float32``."""
+    return "bf16" if use_bf16(precision, device_type) else "float32"
 
 
 def pack_state(state: TrainState, history: dict[str, Variable]) -> Result:

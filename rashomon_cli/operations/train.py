@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rashomon_cli.core.errors import Diverged, UsageError
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
-from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Job, Run
 
@@ -63,6 +65,7 @@ def train(context: Context, config: TrainConfig) -> Run | DryRun:
     builder = builders.resolve(config.model)
     source = data.resolve(config.data, context.where.data_root)
     problems.check_loss(config.loss)
+    start = subjects.find(context, config.init, "model") if config.init else None
     if context.where.dry_run:
         found = source.load(context.store.cache)
         each = min(config.eval_samples, len(found.x_train)) + min(config.eval_samples, len(found.x_test))
@@ -73,11 +76,13 @@ def train(context: Context, config: TrainConfig) -> Run | DryRun:
                 "final figures on all data": len(found.x_train) + len(found.x_test),
             }
         )
-    start = subjects.find(context, config.init, "model") if config.init else None
-    fingerprints = {"data": source.fingerprint} | ({"builder": builder.sha256} if builder.sha256 else {})
+    if config.label_smoothing and config.loss != "cross-entropy":
+        raise UsageError("--label-smoothing needs the loss cross-entropy", "--label-smoothing 0")
+    digests = {"data": source.fingerprint, "builder": builder.sha256, "loss": problems.loss_fingerprint(config.loss)}
+    fingerprints = {what: digest for what, digest in digests.items() if digest}
     job = context.store.begin(
         "train",
-        config.record(),
+        config.record() | {"model": str(builder.spec), "data": str(source.spec)},
         parents=[start.parent("init")] if start else [],
         fingerprints=fingerprints,
         name=context.where.name,
@@ -137,6 +142,10 @@ def _carry_out(
     for now in training.train(problem, stream, stream.steps, sgd, state, mask, tick=context.progress.tick):
         state = now
         figures = {s: evaluation.evaluate(problem, state.theta, state.buffers, samples[s]) for s in samples}
+        if not math.isfinite(figures["train"].loss):
+            raise Diverged(
+                f"the loss is {figures['train'].loss} after epoch {state.epoch}", f"--lr {config.lr / 5:.2g}"
+            )
         history = _longer(history, state, figures)
         job.save("state", pack_state(state, history))
     final = {s: evaluation.evaluate(problem, state.theta, state.buffers, loaded.batches(s)) for s in samples}
@@ -157,7 +166,7 @@ def _carry_out(
         builder=builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
-        **context.details(device),
+        **context.details(device, arithmetic(config.precision, device.type)),
     )
 
 

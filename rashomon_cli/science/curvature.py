@@ -52,8 +52,7 @@ def directional(
     vectors = dict(point.directions) | {f"random{k}": v for k, v in enumerate(random_units(point.theta, random, seed))}
     names = list(vectors)
     stacked = torch.stack(list(vectors.values())) if names else point.theta.new_zeros(0, point.theta.numel())
-    expected = sum(1 for _ in batches)
-    means = {name: MeanVector(expected, batches.population) for name in [*names, "gradient"]}
+    means = {name: MeanVector(batches.steps, batches.population) for name in [*names, "gradient"]}
     for batch in products(problem, point, stacked, batches, tick):
         for name, product in zip(names, batch.products, strict=True):
             means[name].add(product, batch.count)
@@ -61,13 +60,11 @@ def directional(
     shift = problem.weight_decay if with_decay else 0.0
     found: dict[str, Variable] = {}
     for name in point.directions:
-        norm, norm_error, plain = _shifted(means[name], vectors[name], shift).norm()
+        norm, norm_error, plain = means[name].plus(vectors[name], shift).norm()
         value, error = means[name].projection(vectors[name])
         found |= _variables(name, f"along the {name} direction", norm, norm_error, plain, value + shift, error)
         if radius > 0:
-            average = _shifted(
-                averaged_product(problem, point, vectors[name], radius, batches, tick), vectors[name], shift
-            )
+            average = averaged_product(problem, point, vectors[name], radius, batches, tick).plus(vectors[name], shift)
             norm, norm_error, _ = average.norm()
             value, error = average.projection(vectors[name])
             words = f"along the {name} direction, averaged over ±{radius:g}"
@@ -105,11 +102,11 @@ def gradient(problem: Problem, point: Point, batches: Batches, *, tick: Tick = s
     Returns:
         ``gradient_norm``, ``gradient_norm_plain`` and ``gradient_norm_with_penalty``.
     """
-    mean = MeanVector(sum(1 for _ in batches), batches.population)
+    mean = MeanVector(batches.steps, batches.population)
     for batch in products(problem, point, point.theta.new_zeros(0, point.theta.numel()), batches, tick):
         mean.add(batch.gradient, batch.count)
     norm, error, plain = mean.norm()
-    penalised, penalised_error, _ = _shifted(mean, point.theta, problem.weight_decay).norm()
+    penalised, penalised_error, _ = mean.plus(point.theta, problem.weight_decay).norm()
     return Result(
         {
             "gradient_norm": scalar(norm, "nat", "norm of the loss gradient", error),
@@ -142,7 +139,7 @@ def averaged_product(
         products(problem, Point(point.theta + sign * radius * vector, point.buffers), none, batches, tick)
         for sign in (1.0, -1.0)
     ]
-    mean = MeanVector(sum(1 for _ in batches), batches.population)
+    mean = MeanVector(batches.steps, batches.population)
     for ahead, behind in zip(*ends, strict=True):
         mean.add((ahead.gradient - behind.gradient) / (2 * radius), ahead.count)
     return mean
@@ -159,12 +156,12 @@ def random_units(like: Tensor, count: int, seed: int) -> Tensor:
 def _random(means: dict[str, MeanVector], vectors: dict[str, Tensor], shift: float, count: int) -> dict[str, Variable]:
     """Means over the random directions; their standard error has the spread over directions and that over images."""
     names = [f"random{k}" for k in range(count)]
-    norms = [_shifted(means[n], vectors[n], shift).norm() for n in names]
+    norms = [means[n].plus(vectors[n], shift).norm() for n in names]
     values = [means[n].projection(vectors[n]) for n in names]
 
     def joined(each: list[float], errors: list[float]) -> tuple[float, float]:
         sampling = float(np.mean(errors))
-        between = float(np.std(each, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+        between = float(np.std(each, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
         return float(np.mean(each)), math.hypot(sampling, between)
 
     norm, norm_error = joined([n[0] for n in norms], [n[1] for n in norms])
@@ -183,11 +180,3 @@ def _variables(
         f"hvp_norm_plain_{name}": scalar(plain, "nat", f"‖Hv‖ {words}, noise included"),
         f"curvature_{name}": scalar(value, "nat", f"vᵀHv {words}", error),
     }
-
-
-def _shifted(mean: MeanVector, vector: Tensor, factor: float) -> MeanVector:
-    """The same estimate with a vector that is known exactly added to it."""
-    if factor == 0.0:
-        return mean
-    sums = [total + factor * n * vector for total, n in zip(mean._sums, mean._counts)]
-    return MeanVector(mean.expected, mean.population, sums, list(mean._counts), mean._seen)

@@ -6,6 +6,7 @@ between batches and subtracted; on the full data there is none (finite populatio
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -48,7 +49,14 @@ class MeanVector:
 
     def mean(self) -> Tensor:
         """The mean (P,) over all examples, however they were batched."""
-        return torch.stack(self._sums).sum(0) / self.count
+        return functools.reduce(torch.add, self._sums) / self.count
+
+    def plus(self, vector: Tensor, factor: float) -> MeanVector:
+        """The same estimate with ``factor`` times a vector (P,) added that is known exactly."""
+        if factor == 0.0:
+            return self
+        sums = [total + factor * n * vector for total, n in zip(self._sums, self._counts, strict=True)]
+        return MeanVector(self.expected, self.population, sums, list(self._counts), self._seen)
 
     def projection(self, direction: Tensor) -> tuple[float, float]:
         """``⟨mean, direction⟩`` and its standard error.

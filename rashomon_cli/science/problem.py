@@ -21,7 +21,8 @@ def silent(loss: float | None = None) -> None:
 class Batches(Protocol):
     """Examples in batches; iterates as often as asked.
 
-    ``population`` is the number of examples that these ``count`` were drawn from without replacement.
+    Batches are alike: examples are in random order where the outcome depends on it. ``population`` is the number of
+    examples that these ``count`` were drawn from without replacement.
     """
 
     @property
@@ -32,6 +33,11 @@ class Batches(Protocol):
     @property
     def population(self) -> int:
         """Number of examples that these were drawn from."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Number of batches."""
         ...
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from rashomon_cli.core.results import Array
@@ -111,7 +111,7 @@ def largest_eigenvalue(
     krylov = min(size - 1, 12)
     try:
         values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, ncv=krylov, maxiter=30)
-    except ArpackNoConvergence:
+    except ArpackError:
         return float("nan"), float("nan"), used
     residual = float(np.linalg.norm(apply(vectors[:, 0]) - values[0] * vectors[:, 0]))
     return float(values[0]), residual, used

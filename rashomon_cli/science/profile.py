@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rashomon_cli.core.results import Array
@@ -80,8 +81,6 @@ def barrier(ts: Sequence[float], values: Array, population: int, scale: float = 
     Raises:
         ValueError: if the grid does not include both ends.
     """
-    import torch
-
     if len(ts) < 2 or ts[0] != 0.0 or ts[-1] != 1.0:
         raise ValueError("the grid of a barrier starts at 0 and ends at 1")
     means = values.mean(1)

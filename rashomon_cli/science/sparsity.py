@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from rashomon_cli.science.problem import Layout, Problem, Tick, silent
 from rashomon_cli.science.training import SGD, Epochs, TrainState, descend, hold
@@ -49,14 +49,14 @@ def prunable(module: nn.Module, layout: Layout, everything: bool = False) -> Ten
         f"{name}.{parameter}" if name else parameter
         for name, layer in module.named_modules()
         for parameter, _ in layer.named_parameters(recurse=False)
-        if parameter == "bias" or isinstance(layer, _NORMS)
+        if "bias" in parameter or isinstance(layer, _NORMS)
     }
     return torch.cat(
         [torch.full((size,), 0.0 if name in exempt else 1.0) for name, size in zip(layout.names, layout.sizes)]
     )
 
 
-_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def soft_threshold(theta: Tensor, threshold: float, where: Tensor) -> Tensor:

@@ -157,6 +157,11 @@ def descend(
             total, count = total + value * len(x), count + len(x)
             tick(value)
             last = step + 1 == steps
+            if last and not bool(torch.isfinite(free).all()):
+                raise Diverged(
+                    f"parameters are not finite after epoch {epoch + 1}, at a learning rate of {rate:.3g}",
+                    f"try --lr {cfg.lr / 5:.2g}; the checkpoint after epoch {epoch} is kept",
+                )
             if last or (every and (step + 1) % every == 0):
                 velocity = optimiser.state[free].get("momentum_buffer")
                 yield TrainState(

@@ -92,7 +92,7 @@ def load_part(path: Path) -> Result:
             _check(file, path, "rashomon-part")
             tensors = {name.replace("\\", "/"): np.asarray(data[()]) for name, data in file["tensors"].items()}
             return Result(_read_group(file["variables"]), tensors, json.loads(file.attrs["metrics"]))
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise Damaged(f"the checkpoint {path} cannot be read: {error}", f"rm -r {path.parent}") from None
 
 

@@ -59,8 +59,8 @@ class Index:
 
     def _reconcile(self) -> Catalog:
         catalog = self._open()
+        known = catalog.ids()  # before the folders are read: a run begun in between must not look like one that is gone
         present = {entry.name for entry in os.scandir(self._runs) if entry.is_dir() and not entry.name.startswith(".")}
-        known = catalog.ids()
         rows = [row for run in sorted(present - catalog.settled()) if (row := self._row(run)) is not None]
         changed = [row for row in rows if row["finished"] == 1 or catalog.rows("id = ?", (row["id"],)) != [row]]
         if changed or known - present:

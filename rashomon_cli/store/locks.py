@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_TRIES = 4
+_PAUSE_S = 0.05
 
 
 class FolderLock:
@@ -36,6 +40,23 @@ class FolderLock:
             os.close(descriptor)
             raise
         return cls(descriptor)
+
+    @classmethod
+    def seize(cls, folder: Path) -> FolderLock | None:
+        """Lock a folder unless another process works on it; one that only asks whether it is locked is waited for.
+
+        Args:
+            folder: an existing folder.
+
+        Returns:
+            The lock, or None where another process keeps it.
+        """
+        for _ in range(_TRIES):
+            lock = cls.take(folder, wait=False)
+            if lock is not None:
+                return lock
+            time.sleep(_PAUSE_S)
+        return None
 
     def release(self) -> None:
         """Give the lock back; harmless when already done."""

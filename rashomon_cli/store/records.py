@@ -62,6 +62,7 @@ class Request(_Document):
     def key(self) -> str:
         """SHA-256 over operation, options, parents and fingerprints; names, devices and places are not in it."""
         document = self.model_dump(mode="json")
+        del document["schema_version"]
         document["parents"] = [{k: parent[k] for k in ("id", "role", "t")} for parent in document["parents"]]
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

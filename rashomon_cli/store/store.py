@@ -96,7 +96,7 @@ class Store:
         text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
         folder = self.root / "stages" / hashlib.sha256(text.encode()).hexdigest()
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock.take(folder, wait=False)
+        lock = FolderLock.seize(folder)
         if lock is None:
             raise Busy("another process computes the same stage", "wait for it to end, then run the same command")
         if not (folder / "recipe.json").exists():
@@ -146,9 +146,14 @@ class Store:
             unfinished = [row for row in same if not row["finished"]]
             for row in unfinished:
                 folder = self.runs_folder / row["id"]
-                lock = FolderLock.take(folder, wait=False)
+                lock = FolderLock.seize(folder)
                 if lock is None:
                     raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
+                if (folder / "run.json").exists():  # published since the catalog was read
+                    lock.release()
+                    if again:
+                        continue
+                    return self._run(row)
                 return Job(folder, request, label_of(folder), lock, self._published, resumed=True)
             if name is not None:
                 self._set_aside(catalog, name)
@@ -240,6 +245,7 @@ class Store:
         catalog.mark_stale(folder.name)
         label = label_of(folder).model_copy(update={"name": name})
         durable.write_json(folder / "label.json", label.model_dump(mode="json"))
+        catalog.mark_stale(folder.name)  # a reader may have settled the row in between, with the old name
         self._index.look()
 
     def _set_aside(self, catalog: Catalog, name: str) -> None:

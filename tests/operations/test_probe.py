@@ -19,6 +19,7 @@ from rashomon_cli.operations.quantities.gradient import GradientConfig
 from rashomon_cli.operations.quantities.hvp import HvpConfig
 from rashomon_cli.operations.quantities.loss import LossConfig
 from rashomon_cli.science import curvature, losses
+from rashomon_cli.sources.batches import cuts
 
 ESTIMATES = {"train_loss", "test_loss", "train_error", "test_error", "ece", "gradient_norm"}
 ON_PATHS = {f"{what}_{where}" for what in ("hvp_norm", "curvature") for where in ("straight", "detour", "tangent")}
@@ -100,7 +101,7 @@ def test_values_are_those_of_dense_matrices(zoo, at, plain):
     seed = 4
     settings = {"hvp": HvpConfig(hvp_samples="all", hvp_random=3)}
     t = 0.25
-    found = measure(at(zoo), "ab", settings, points=5, float64=True).metrics
+    found = measure(at(zoo), "ab", settings, points=5, float64=True, seed=seed).metrics
     theta = (1 - t) ** 2 * a + 2 * t * (1 - t) * bend + t**2 * b
     straight = (b - a) / (b - a).norm()
     detour = (bend - a) - ((bend - a) @ straight) * straight
@@ -200,11 +201,18 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("steps", "left"),
-    [(2, ([0.5, 1], [0, 0.5, 1])), (4, ([0.5, 1], [0.5, 1])), (5, ([1], [0.5, 1])), (8, ([], [1]))],
+    ("positions", "more", "left"),
+    [
+        (0, 2, ([0.5, 1], [0, 0.5, 1])),
+        (1, 1, ([0.5, 1], [0.5, 1])),
+        (1, 2, ([1], [0.5, 1])),
+        (2, 2, ([], [1])),
+    ],
 )
-def test_an_interrupted_probe_goes_on_where_it_stopped(zoo, at, calls, steps, left):
-    # A position takes three steps: losses of train and test, then the gradient.
+def test_an_interrupted_probe_goes_on_where_it_stopped(zoo, at, calls, positions, more, left):
+    # A position takes a step for the losses of train and of test each, and one a batch of the gradient.
+    count = zoo.find("a").record.data["train_count"]
+    steps = positions * (2 + len(cuts(count, -(-count // 16)))) + more
     whole = measure(at(zoo), "ab", what="loss,gradient")
     with pytest.raises(KeyboardInterrupt):
         measure(at(zoo, steps, again=True), "ab", what="loss,gradient")

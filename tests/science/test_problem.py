@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch import nn
 
@@ -7,7 +6,6 @@ from rashomon_cli.science.problem import (
     Problem,
     cross_entropy,
     fresh_buffers,
-    mean_over,
     smoothed,
     squared_error,
 )
@@ -61,9 +59,3 @@ def test_label_smoothing_mixes_the_targets_with_the_uniform_distribution():
     torch.testing.assert_close(smoothed(cross_entropy, 0.2)(outputs, targets), expected)
     assert smoothed(squared_error, 0.2) is squared_error
     assert smoothed(cross_entropy, 0) is cross_entropy
-
-
-def test_batch_means_are_weighted_by_their_sizes():
-    assert mean_over([1.0, 4.0], [2, 1]) == 2.0
-    with pytest.raises(ValueError):
-        mean_over([1.0], [1, 2])

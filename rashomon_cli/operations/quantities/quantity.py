@@ -12,7 +12,7 @@ from pydantic import Field
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.results import Result
 
-Samples = Annotated[int, Field(ge=1)] | Literal["all"]
+Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standard error need two
 
 
 @dataclass(frozen=True)

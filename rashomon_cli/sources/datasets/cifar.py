@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.specs import Spec
 from rashomon_cli.sources.data import Data, Source
 from rashomon_cli.sources.datasets import folder, locate
@@ -41,7 +42,10 @@ def _read(name: str, root: Path) -> Data:
     kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
     arrays = []
     for train in (True, False):
-        split = kind(str(root), train=train)
+        try:
+            split = kind(str(root), train=train)
+        except (RuntimeError, OSError, EOFError) as error:
+            raise Refused(f"{root / _BATCHES[name]} is not complete: {error}", "download it again") from None
         arrays += [np.ascontiguousarray(split.data.transpose(0, 3, 1, 2)), np.asarray(split.targets, dtype=np.int64)]
     x_train, y_train, x_test, y_test = arrays
     return Data(x_train, y_train, x_test, y_test, augmentation="crop-flip")
