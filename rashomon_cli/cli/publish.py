@@ -35,6 +35,8 @@ def publish(
     with console.Bar(common.quiet) as bar:
         context = Context(store, where, bar, ["rashomon", *sys.argv[1:]])
         outcome = operation(context, config)
+        if isinstance(outcome, Run) and where.name not in (None, outcome.name):
+            bar.note(f"this request is known as {outcome.name}: rashomon rename {outcome.name} {where.name}")
     if isinstance(outcome, DryRun):
         _show_plan(common, outcome)
         return

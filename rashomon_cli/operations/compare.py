@@ -51,6 +51,7 @@ def compare(context: Context, config: CompareConfig) -> Run | DryRun:
         Refused: if the models have different outputs, or the data do not fit them.
         Damaged: if a model's file was altered.
     """
+    context.notes.clear()
     texts = dict.fromkeys(text.strip() for text in re.split(r",(?![^()]*\))", config.ood))
     sources = [data.resolve(text, context.where.data_root) for text in texts]
     chosen = _chosen(context, config.models)

@@ -13,7 +13,7 @@ from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, profiles, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
-from rashomon_cli.operations.states import arithmetic, pack_state, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def connect(context: Context, config: ConnectConfig) -> Run | DryRun:
         Refused: if the ends are equal or do not fit each other.
         Diverged: if a loss is not finite; the last good checkpoint is kept.
     """
+    context.notes.clear()
     ends = [subjects.find(context, name, "model") for name in (config.a, config.b)]
     if (ends[0].run.id, ends[0].t) == (ends[1].run.id, ends[1].t):
         raise Refused(f"both ends are {ends[0].label}", "name two different models")
@@ -109,6 +110,7 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
 
     device = context.torch_device()
     loaded = subjects.load_problem(context, ends[0].run, device)
+    job.require(space(loaded.problem.layout, config.bend))
     thetas = [subjects.load_model(context, loaded, end, device)[0] for end in ends]
     if torch.equal(thetas[0], thetas[1]):
         raise Refused(f"{ends[0].label} and {ends[1].label} have equal parameters", "name two different models")

@@ -113,7 +113,7 @@ class Context:
         return device
 
     def details(self, device: torch.device, arithmetic: str | None = None) -> dict[str, Any]:
-        """The fields of ``run.json`` that say how a run was made: argv, notes, code, versions; the notes start anew.
+        """The fields of ``run.json`` that say how a run was made: argv, notes, code, versions.
 
         Args:
             device: that computed.
@@ -122,9 +122,8 @@ class Context:
         Returns:
             Values by field.
         """
-        notes, self.notes = self.notes, []
         made_with = versions(device) | ({"arithmetic": arithmetic} if arithmetic else {})
-        return {"argv": self.argv, "notes": notes, "code": code_state(), "versions": made_with}
+        return {"argv": self.argv, "notes": list(self.notes), "code": code_state(), "versions": made_with}
 
 
 def versions(device: torch.device) -> dict[str, Any]:

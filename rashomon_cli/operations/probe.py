@@ -70,6 +70,7 @@ def probe(context: Context, config: ProbeConfig, settings: Mapping[str, Config] 
         UsageError: if the run does not exist or is neither a model nor a path.
         Damaged: if a file of it was altered.
     """
+    context.notes.clear()
     subject = subjects.find(context, config.run, "model", "path")
     on_path = subject.run.kind == "path"
     chosen = [q for q in QUANTITIES if q.name in config.what and (on_path or q.subject == "point")]

@@ -13,7 +13,7 @@ from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
-from rashomon_cli.operations.states import arithmetic, pack_state, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run
 from rashomon_cli.store.parts import Stage
 
@@ -77,6 +77,7 @@ def prune(context: Context, config: PruneConfig) -> Run | DryRun:
         Busy: if another process works on the same L1 training.
         Diverged: if a loss is not finite; the last good checkpoint is kept.
     """
+    context.notes.clear()
     subject = subjects.find(context, config.run, "model")
     if context.where.dry_run:
         return _plan(config, subject.run)
@@ -116,6 +117,7 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     device = context.torch_device()
     loaded = subjects.load_problem(context, subject.run, device)
     problem, layout = loaded.problem, loaded.problem.layout
+    job.require(space(layout))
     theta, buffers = subjects.load_model(context, loaded, subject, device)
     old_mask = subjects.load_mask(loaded, subject.run, device) if subject.t is None else None
     where = sparsity.prunable(problem.module, layout, config.all_).to(device)

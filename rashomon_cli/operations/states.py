@@ -14,6 +14,7 @@ from rashomon_cli.operations import problems
 if TYPE_CHECKING:
     import torch
 
+    from rashomon_cli.science.problem import Layout
     from rashomon_cli.science.training import TrainState
     from rashomon_cli.sources.batches import Stream
 
@@ -43,6 +44,16 @@ def use_bf16(precision: str, device_type: str) -> bool:
     # Below AVX512-BF16 or AMX the type is emulated, which is slower than float32.
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def space(layout: Layout, vectors: int = 1) -> int:
+    """Bytes of disk that a training needs: two checkpoints of parameters and momentum, and the result.
+
+    Args:
+        layout: of the parameters.
+        vectors: parameter vectors that are trained.
+    """
+    return 5 * vectors * layout.total * 4 + 2**20
 
 
 def arithmetic(precision: str, device_type: str) -> str:

@@ -12,7 +12,7 @@ from rashomon_cli.core.options import Config, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, DryRun
-from rashomon_cli.operations.states import arithmetic, pack_state, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Job, Run
 
@@ -62,6 +62,7 @@ def train(context: Context, config: TrainConfig) -> Run | DryRun:
         Refused: if model, data and loss do not fit.
         Diverged: if a loss is not finite; the last good checkpoint is kept.
     """
+    context.notes.clear()
     builder = builders.resolve(config.model)
     source = data.resolve(config.data, context.where.data_root)
     problems.check_loss(config.loss)
@@ -111,6 +112,7 @@ def _carry_out(
         context, builder, source, config.loss, device=device, weight_decay=config.weight_decay, seed=config.seed
     )
     problem = loaded.problem
+    job.require(space(problem.layout))
     stream = training_stream(loaded, config.batch_size, config.seed, config.augment)
     bf16 = use_bf16(config.precision, device.type)
     sgd = training.SGD(

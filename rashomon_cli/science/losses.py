@@ -1,14 +1,9 @@
-"""The simplest quantities of a probe: how good a point is, and where on its path it lies."""
+"""The simplest quantity of a probe: how good a point is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from rashomon_cli.core.results import Result, Variable, scalar, series
+from rashomon_cli.core.results import Result, Variable, scalar
 from rashomon_cli.science.evaluation import evaluate
-from rashomon_cli.science.paths import Path, frame
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 
 
@@ -38,25 +33,3 @@ def losses(problem: Problem, point: Point, *, train: Batches, test: Batches, tic
             name = "ece" if split == "test" else "train_ece"
             found[name] = scalar(calibration, "1", f"expected calibration error, {words}", spread)
     return Result(found)
-
-
-def distances(path: Path, ts: Sequence[float]) -> Result:
-    """Euclidean distance from the start and arc length at positions of a path.
-
-    Args:
-        path: the path.
-        ts: positions (T,).
-
-    Returns:
-        ``distance`` and ``arc_length`` over t, and ``detour_share``: how planar the path is.
-    """
-    plane = frame(path)
-    return Result(
-        {
-            "distance": series("t", np.array([path.distance(t) for t in ts]), "1", "distance from the start"),
-            "arc_length": series("t", path.arc_length(ts), "1", "arc length from the start"),
-            "detour_share": scalar(
-                plane.share if plane else float("nan"), "1", "share of the bends' variance along the detour"
-            ),
-        }
-    )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rashomon_cli.core.results import Array
+from rashomon_cli.core.results import Array, Result, scalar, series
 
 KINDS = ("bezier", "polyline")
 _COLLINEAR = 1e-6
@@ -209,3 +209,25 @@ def directions(path: Path, t: float) -> dict[str, Tensor]:
     if float(tangent.norm()) > 0:
         found["tangent"] = tangent / tangent.norm()
     return found
+
+
+def distances(path: Path, ts: Sequence[float]) -> Result:
+    """Euclidean distance from the start and arc length at positions of a path.
+
+    Args:
+        path: the path.
+        ts: positions (T,).
+
+    Returns:
+        ``distance`` and ``arc_length`` over t, and ``detour_share``: how planar the path is.
+    """
+    plane = frame(path)
+    return Result(
+        {
+            "distance": series("t", np.array([path.distance(t) for t in ts]), "1", "distance from the start"),
+            "arc_length": series("t", path.arc_length(ts), "1", "arc length from the start"),
+            "detour_share": scalar(
+                plane.share if plane else float("nan"), "1", "share of the bends' variance along the detour"
+            ),
+        }
+    )

@@ -15,6 +15,7 @@ from typing import Any
 from sqlite_utils import Database
 
 TIMEOUT_S = 30.0
+VERSION = 1
 DAMAGED = 2  # in the column ``finished``, where 0 is unfinished and 1 finished
 _COLUMNS = {
     "id": str,
@@ -34,6 +35,9 @@ class Catalog:
 
     Args:
         path: the database file, or ``":memory:"`` where the store cannot be written.
+
+    Raises:
+        sqlite3.DatabaseError: if it is no database or of another version; then it can be made anew.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -41,8 +45,13 @@ class Catalog:
         self._db = Database(connection)
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal" and path != ":memory:":
             connection.execute("PRAGMA journal_mode=WAL")
-        if not {"runs", "stale"} <= set(self._db.table_names()):
+        made = {"runs", "stale"} <= set(self._db.table_names())
+        if made and connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            connection.close()
+            raise sqlite3.DatabaseError("the catalog is of another version")
+        if not made:
             with self.writing():
+                connection.execute(f"PRAGMA user_version = {VERSION}")
                 self._db.table("runs").create(_COLUMNS, pk="id", if_not_exists=True)
                 self._db.table("runs").create_index(["name"], if_not_exists=True)
                 self._db.table("runs").create_index(["key"], if_not_exists=True)

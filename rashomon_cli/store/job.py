@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array, Metric, Variable
 from rashomon_cli.store import durable, hdf5, tensors
 from rashomon_cli.store.locks import FolderLock
@@ -50,6 +51,20 @@ class Job(LockedParts):
         if error[0] is not None and not self._parts_folder.exists() and not (self.folder / "run.json").exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         super().__exit__(*error)
+
+    def require(self, size: int) -> None:
+        """Refuse to begin where the disk has less space than the run will need.
+
+        Args:
+            size: bytes.
+
+        Raises:
+            Refused: if there is less.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if free < size:
+            hint = "free some space, or name another --store"
+            raise Refused(f"the run needs {size / 2**20:.0f} MiB of disk, {free / 2**20:.0f} MiB are free", hint)
 
     def publish(
         self,

@@ -214,3 +214,12 @@ def test_a_missing_gpu_is_a_usage_error(store, tiny_config, monkeypatch):
         train(Context(store, Where(device="cuda:3")), tiny_config)
     assert caught.value.hint == "--device cpu"
     assert store.rows() == []
+
+
+def test_a_last_step_that_diverges_is_an_error_not_a_result(store, tiny_config):
+    from rashomon_cli.core.errors import Diverged
+
+    config = tiny_config.model_copy(update={"epochs": 1, "batch_size": 200, "lr": 1e30, "momentum": 0.0})
+    with pytest.raises(Diverged):
+        train(Context(store), config)
+    assert not list(store.runs())

@@ -63,6 +63,19 @@ def test_flags_and_momenta_of_the_module_stay_as_they_were(x):
     assert module[1].momentum == 0.3
 
 
+def test_files_that_lie_class_by_class_give_the_statistics_of_mixed_batches():
+    # Batches of one class each would leave the variance between the classes out: 1 instead of 26.
+    x = torch.cat([torch.randn(400, 1), 10 + torch.randn(400, 1)])
+    data = Batches(x, torch.arange(800) // 400, 100, population=800)
+    module = nn.BatchNorm1d(1)
+    problem = Problem(module, Layout.of(module), squared_error, data, data)
+    theta = problem.layout.flatten(dict(module.named_parameters()))
+    for sample in (data.sample(None, 0), data.sample(600, 0)):
+        fresh = refresh(problem, theta, fresh_buffers(module), sample)
+        assert float(fresh["running_var"]) == pytest.approx(26, rel=0.1)
+        assert float(fresh["running_mean"]) == pytest.approx(5, rel=0.1)
+
+
 def test_without_batchnorm_the_buffers_are_copies(x):
     module = nn.Flatten()
     buffers = {"a": torch.ones(2)}

@@ -26,17 +26,20 @@ def test_images_are_normalised_a_batch_at_a_time():
     whole = torch.cat([inputs for inputs, _ in found])
     expected = (x / 255 - np.array([0.5, 0.25])[:, None, None]) / np.array([2.0, 4.0])[:, None, None]
     np.testing.assert_allclose(whole.numpy(), expected)
-    assert len(list(found)) == 3
+    assert len(list(found)) == found.steps == 2
 
 
 def test_a_sample_is_fixed_by_its_seed_and_knows_its_population():
     found = numbered(20)
     one, same, other = found.sample(7, 1), found.sample(7, 1), found.sample(7, 2)
-    assert one.y.tolist() == same.y.tolist() == sorted(set(one.y.tolist()))
-    assert one.y.tolist() != other.y.tolist()
-    assert (one.count, one.population) == (7, 20)
-    assert found.sample(None, 1) is found
-    assert found.sample(20, 1).count == 20
+    one, same, other = ([y.tolist() for _, y in each] for each in (one, same, other))
+    assert one == same != other
+    assert len(set(one[0])) == 7
+    drawn = found.sample(7, 1)
+    assert (drawn.count, drawn.population, drawn.steps) == (7, 20, 1)
+    for count in (None, 20, 99):
+        whole = torch.cat([y for _, y in found.sample(count, 1)]).tolist()
+        assert sorted(whole) == list(range(20)) != whole
 
 
 @given(st.integers(1, 40), st.integers(1, 15), st.integers(0, 5), st.sampled_from(["none", "crop-flip"]))

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from rashomon_cli.core.errors import Busy, Damaged, NoStore, Refused, UsageError
 from rashomon_cli.core.results import Result
 from rashomon_cli.store import Job, Parent, Run, Store, durable
 from rashomon_cli.store.catalog import Catalog
+from rashomon_cli.store.locks import FolderLock
 from rashomon_cli.store.records import Request
 
 
@@ -325,6 +327,30 @@ for n in range(20):
     assert {(run.record.config["who"], run.metrics["n"]) for run in store.runs()} == {
         (str(who), n) for who in range(8) for n in range(20)
     }
+
+
+def test_a_catalog_of_another_version_is_made_anew(store):
+    store.begin("train", {"lr": 1}, name="x").publish("model", metrics={}, measurements={})
+    with sqlite3.connect(store.root / "catalog.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+        connection.execute("DELETE FROM runs")
+    connection.close()
+    assert [run.name for run in Store.open(store.root).runs()] == ["x"]
+
+
+def test_a_run_published_since_the_catalog_was_read_is_found_not_carried_out_again(store, monkeypatch):
+    job = store.begin("train", {"lr": 1}, name="x")
+    late = Store.open(store.root)
+    seize = FolderLock.seize
+
+    def publish_first(folder):
+        job.publish("model", metrics={}, measurements={})
+        return seize(folder)
+
+    monkeypatch.setattr(FolderLock, "seize", publish_first)
+    found = late.begin("train", {"lr": 1})
+    assert isinstance(found, Run)
+    assert found.id == job.id
 
 
 def test_a_name_held_by_an_interrupted_run_goes_to_another_request_and_the_run_still_resumes(store):

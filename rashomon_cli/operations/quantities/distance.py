@@ -15,7 +15,7 @@ QUANTITY = Quantity(
     help="distance from the start, arc length, and the share of the variance along the detour",
     settings=DistanceConfig,
     subject="path",
-    measure="rashomon_cli.science.losses:distances",
+    measure="rashomon_cli.science.paths:distances",
     arguments=lambda s, sample: {},
     forward_passes=lambda s, sizes: 0,
 )
