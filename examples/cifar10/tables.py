@@ -28,7 +28,7 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
 
 def models(runs: dict[str, Run]) -> str:
     rows = []
-    for name in ("a", "b", "a-pruned", "b-pruned"):
+    for name in ("a", "b", "a-pruned", "b-pruned", "a-thr02", "b-thr02"):
         m = runs[name].metrics
         share = number(100 * m["sparsity"], 3) if "sparsity" in m else "0"
         figures = [m["train_loss"], 100 * m["train_accuracy"], m["test_loss"], 100 * m["test_accuracy"]]
@@ -64,7 +64,7 @@ def pruning(runs: dict[str, Run]) -> str:
     names = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     steps = ["_before", "_regularised", "_unrefreshed", ""]
     rows = []
-    for name in ("a-pruned", "b-pruned"):
+    for name in ("a-pruned", "b-pruned", "a-thr02", "b-thr02"):
         m = runs[name].metrics
         rows += [[name, step.strip("_") or "after", *(number(m[f"{n}{step}"]) for n in names)] for step in steps]
     return table(["run", "when", *(f"`{name}`" for name in names)], rows)
