@@ -84,8 +84,12 @@ def test_barriers_are_those_of_the_committed_profiles(runs):
 
 
 def test_cosines_are_those_of_the_committed_matrix(runs):
+    for block, name in (("similarity", "similar"), ("six", "six")):
+        matrix = runs[1][name].measurements()["mnist"]["cosine"].values
+        above = matrix[np.triu_indices(len(matrix), 1)]
+        (table,) = re.findall(rf"<!-- {block} -->\n((?:\|.*\n)+)", README)
+        found = re.findall(r"^\| [\w-]+, [\w-]+ \| ([\d.]+) ±", table, re.MULTILINE)
+        assert [float(v) for v in found] == pytest.approx(above.tolist(), rel=1e-2)
     matrix = runs[1]["similar"].measurements()["mnist"]["cosine"].values
     above = matrix[np.triu_indices(len(matrix), 1)]
-    found = re.findall(r"^\| [\w-]+, [\w-]+ \| ([\d.]+) ±", README, re.MULTILINE)
-    assert [float(v) for v in found] == pytest.approx(above.tolist(), rel=1e-2)
     assert math.isclose(runs[1]["similar"].metrics["cosine_median"], float(np.median(above)), rel_tol=1e-9)

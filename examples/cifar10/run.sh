@@ -12,4 +12,5 @@ rashomon prune b --l1 1e-4 --thr 0.05 --name b-pruned
 rashomon prune a --l1 1e-4 --thr 0.02 --name a-thr02   # the same L1 training, another cut
 rashomon prune b --l1 1e-4 --thr 0.02 --name b-thr02
 rashomon compare a b a-pruned b-pruned --ood mnist --name similar
-for run in a b bridge probes a-pruned b-pruned similar; do rashomon plot "$run" -q; done
+rashomon compare --ood mnist --name six
+for run in a b bridge probes a-pruned b-pruned similar six; do rashomon plot "$run" -q; done

@@ -94,6 +94,7 @@ def blocks(root: Path) -> dict[str, str]:
         "probes": probes(runs["probes"]),
         "pruning": pruning(runs),
         "similarity": similarity(runs["similar"]),
+        "six": similarity(runs["six"]),
     }
 
 
