@@ -48,7 +48,8 @@ def profile(paths: Mapping[str, Group]) -> Figure | None:
         if not found:
             axes.set_axis_off()
             continue
-        style.set_scale(axes.yaxis, list(found.values()))
+        # One scale a row: train and test are read side by side.
+        style.set_scale(axes.yaxis, [v for each in splits for v in cells[quantity, each].values()])
         if axes.get_yscale() == "linear":
             axes.set_ylim(bottom=0)
         axes.set_ylabel(style.label(next(iter(found.values())), f"{split} {quantity}"))
