@@ -1,7 +1,7 @@
 #!/bin/sh
 # The runs of this folder. Usage: RASHOMON_DATA=FOLDER sh run.sh, in the folder that shall hold the store.
 # FOLDER has cifar10/train/CLASS/*.jpg, cifar10/test/CLASS/*.jpg and mnist/*-ubyte.gz.
-# About two hours on two cores; stop it at any time, the same call goes on.
+# About an hour and a half on two cores; stop it at any time, the same call goes on.
 set -eu
 rashomon train --seed 1 --name a
 rashomon train --seed 2 --name b

@@ -14,7 +14,7 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from rashomon_cli.core.options import Config, build, flag_of, option
+from rashomon_cli.core.options import Config, build, flag_of, option, shown
 
 _SIMPLE = (str, int, float, bool, Path)
 
@@ -70,7 +70,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         default = field.get_default(call_default_factory=True)
     kind = _cli_type(field.annotation)
     if kind is str and default is not None and not isinstance(default, str):
-        default = ",".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
+        default = shown(default)
     info: Any
     if extra.get("argument"):
         metavar = str(extra.get("metavar") or "") or None

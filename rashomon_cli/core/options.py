@@ -97,9 +97,16 @@ def build(model: type[C], values: dict[str, Any]) -> C:
         found = model.model_fields.get(name)
         flag = flag_of(name, found.json_schema_extra if found else None)
         message = first["msg"].removeprefix("Value error, ")
-        default = "" if found is None or found.default in (None, PydanticUndefined) else f"{flag} {found.default}: "
+        default = (
+            "" if found is None or found.default in (None, PydanticUndefined) else f"{flag} {shown(found.default)}: "
+        )
         hint = f"{default}{found.description}" if found is not None and found.description else None
         raise UsageError(f"{flag} = {values.get(name)!r}: {message[0].lower()}{message[1:]}", hint) from None
+
+
+def shown(default: Any) -> str:
+    """A default as it is written on the command line."""
+    return ",".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
 
 
 def flag_of(name: str, extra: Any = None) -> str:

@@ -147,7 +147,7 @@ def descend(
             if not math.isfinite(value):
                 raise Diverged(
                     f"the loss is {value} in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}",
-                    f"try --lr {cfg.lr / 5:.2g}; the checkpoint after epoch {epoch} is kept",
+                    _advice(cfg, epoch),
                 )
             free.grad = pull(*torch.autograd.grad(loss, theta))
             optimiser.step()
@@ -160,7 +160,7 @@ def descend(
             if last and not bool(torch.isfinite(free).all()):
                 raise Diverged(
                     f"parameters are not finite after epoch {epoch + 1}, at a learning rate of {rate:.3g}",
-                    f"try --lr {cfg.lr / 5:.2g}; the checkpoint after epoch {epoch} is kept",
+                    _advice(cfg, epoch),
                 )
             if last or (every and (step + 1) % every == 0):
                 velocity = optimiser.state[free].get("momentum_buffer")
@@ -202,6 +202,11 @@ def train(
     """
     after = None if mask is None else lambda theta, velocity, rate: hold(theta, velocity, mask)
     yield from descend(problem, stream, steps, cfg, state, lambda theta, _: (theta, _same), after, tick=tick)
+
+
+def _advice(cfg: SGD, epoch: int) -> str:
+    kept = f"; the checkpoint after epoch {epoch} is kept" if epoch else ""
+    return f"try --lr {cfg.lr / 5:.2g}{kept}"
 
 
 def _same(gradient: Tensor) -> Tensor:
