@@ -10,7 +10,7 @@ import numpy as np
 
 from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.core.results import Array, Result, Variable, scalar, series
-from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations import problems, subjects, weights
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
@@ -119,7 +119,7 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     problem, layout = loaded.problem, loaded.problem.layout
     job.require(space(layout))
     theta, buffers = subjects.load_model(context, loaded, subject, device)
-    old_mask = subjects.load_mask(loaded, subject.run, device) if subject.t is None else None
+    old_mask = weights.load_mask(loaded, subject.run, device) if subject.t is None else None
     where = sparsity.prunable(problem.module, layout, config.all_).to(device)
     recipe: dict[str, Any] = {
         "stage": "l1",
@@ -154,7 +154,7 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
         measurements=problems.in_units(
             subject.run.record.config["loss"], {"guard": regularised.guard, "layers": _layers(densities)}
         ),
-        tensor_files=subjects.model_files(layout, pruned, fresh, mask),
+        tensor_files=weights.model_files(loaded, pruned, fresh, mask),
         builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},

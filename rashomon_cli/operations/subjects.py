@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rashomon_cli.core.errors import Damaged, Refused, UsageError
-from rashomon_cli.core.results import Array
 from rashomon_cli.core.specs import Reference, parse_reference
-from rashomon_cli.operations import problems
+from rashomon_cli.operations import problems, weights
 from rashomon_cli.operations.context import Context
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Parent, Run
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rashomon_cli.science.paths import Path
-    from rashomon_cli.science.problem import Layout
 
 REFRESH_SAMPLES = 5000
 
@@ -120,31 +117,6 @@ def load_problem(context: Context, run: Run, device: torch.device, float64: bool
     )
 
 
-def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-    """Parameters (P,) and buffers of a model run, in the problem's precision.
-
-    Raises:
-        Damaged: if the file was altered.
-        Refused: if names or shapes are not those of the builder's module.
-    """
-    import torch
-
-    arrays = run.tensors("model.safetensors")
-    layout, module = loaded.problem.layout, loaded.problem.module
-    wanted = dict(zip(layout.names, map(tuple, layout.shapes), strict=True))
-    wanted |= {name: tuple(value.shape) for name, value in module.named_buffers()}
-    found = {name: array.shape for name, array in arrays.items()}
-    check_fit(wanted, found, f"run {run.name}", str(loaded.builder.spec))
-    dtype = next(module.parameters()).dtype
-
-    def tensor(name: str) -> Tensor:
-        value = torch.from_numpy(np.array(arrays[name])).to(device)
-        return value.to(dtype) if value.is_floating_point() else value
-
-    theta = layout.flatten({name: tensor(name) for name in layout.names})
-    return theta, {name: tensor(name) for name, _ in module.named_buffers()}
-
-
 def load_model(
     context: Context, loaded: problems.Loaded, subject: Subject, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -155,7 +127,7 @@ def load_model(
         Refused: if names or shapes are not those of the builder's module.
     """
     if subject.t is None:
-        return load_theta(loaded, subject.run, device)
+        return weights.load_theta(loaded, subject.run, device)
     from rashomon_cli.science.batchnorm import refresh
     from rashomon_cli.science.problem import fresh_buffers
 
@@ -211,51 +183,3 @@ def parameter_shapes(context: Context, subject: Subject) -> dict[str, tuple[int,
     while run.kind == "path":
         run = _end(context, run, run.record.parents[0])
     return {name: array.shape for name, array in run.tensors("model.safetensors").items()}
-
-
-def model_files(
-    layout: Layout, theta: Tensor, buffers: Mapping[str, Tensor], mask: Tensor | None
-) -> dict[str, tuple[dict[str, Array], dict[str, Any]]]:
-    """The safetensors files of a model run: a state dict that plain PyTorch loads, and the mask where there is one."""
-    named = {**layout.split(theta), **buffers}
-    files: dict[str, tuple[dict[str, Array], dict[str, Any]]] = {
-        "model.safetensors": ({name: value.detach().cpu().numpy() for name, value in named.items()}, {})
-    }
-    if mask is not None:
-        kept = {name: (value != 0).cpu().numpy() for name, value in layout.split(mask).items()}
-        files["mask.safetensors"] = (kept, {})
-    return files
-
-
-def check_fit(wanted: dict[str, tuple[int, ...]], found: dict[str, Any], what: str, builder: str) -> None:
-    """Refuse tensors that are not those of a module.
-
-    Raises:
-        Refused: naming the first tensors and shapes that differ.
-    """
-    lacking = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted]
-    different = [n for n in wanted if n in found and tuple(found[n]) != wanted[n]]
-    if lacking or extra or different:
-        parts = [f"lacks {', '.join(lacking[:3])}"] if lacking else []
-        parts += [f"has {', '.join(extra[:3])} besides"] if extra else []
-        parts += [f"{n} is {tuple(found[n])}, not {wanted[n]}" for n in different[:3]]
-        raise Refused(f"{what} does not fit {builder}: {'; '.join(parts)}", "check the builder and its arguments")
-
-
-def load_mask(loaded: problems.Loaded, run: Run, device: torch.device) -> Tensor | None:
-    """The pruning mask (P,) of a model run: 0 where a weight is gone for good; None where nothing was pruned.
-
-    Raises:
-        Damaged: if the file was altered.
-    """
-    import torch
-
-    if not any(a.path == "mask.safetensors" for a in run.record.artifacts):
-        return None
-    arrays = run.tensors("mask.safetensors")
-    if set(arrays) != set(loaded.problem.layout.names):
-        raise Damaged(f"mask.safetensors of {run.name} is not that of {loaded.builder.spec}", "make the run again")
-    dtype = next(loaded.problem.module.parameters()).dtype
-    named = {name: torch.from_numpy(np.array(array)).to(device=device, dtype=dtype) for name, array in arrays.items()}
-    return loaded.problem.layout.flatten(named)

@@ -10,7 +10,7 @@ import numpy as np
 from rashomon_cli.core.errors import Diverged, UsageError
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.core.results import Variable, series
-from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations import problems, subjects, weights
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.sources import builders, data
@@ -127,7 +127,7 @@ def _carry_out(
     )
     samples = {s: loaded.batches(s).sample(config.eval_samples, 0) for s in ("train", "test")}
     kept = job.part("state")
-    mask = subjects.load_mask(loaded, start.run, device) if start else None
+    mask = weights.load_mask(loaded, start.run, device) if start else None
     if kept is None:
         theta = problem.layout.flatten(dict(problem.module.named_parameters()))
         buffers = fresh_buffers(problem.module)
@@ -164,7 +164,7 @@ def _carry_out(
         "model",
         metrics=metrics,
         measurements=problems.in_units(config.loss, {"training": history}),
-        tensor_files=subjects.model_files(problem.layout, state.theta, state.buffers, mask),
+        tensor_files=weights.model_files(loaded, state.theta, state.buffers, mask),
         builder=builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
