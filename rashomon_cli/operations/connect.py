@@ -10,7 +10,7 @@ import numpy as np
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.core.results import Variable, series
-from rashomon_cli.operations import problems, profiles, subjects
+from rashomon_cli.operations import problems, profiles, subjects, weights
 from rashomon_cli.operations.context import Context, DryRun
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
@@ -79,7 +79,7 @@ def connect(context: Context, config: ConnectConfig) -> Run | DryRun:
 def _check_ends(context: Context, a: subjects.Subject, b: subjects.Subject) -> None:
     shapes = [subjects.parameter_shapes(context, end) for end in (a, b)]
     if shapes[0] != shapes[1]:
-        subjects.check_fit(shapes[0], shapes[1], b.label, a.label)
+        weights.check_fit(shapes[0], shapes[1], b.label, a.label)
     if a.t is None and b.t is None and a.parent("a").sha256 == b.parent("b").sha256:
         raise Refused(f"{a.label} and {b.label} have equal parameters", "name two different models")
     if a.run.record.config["loss"] != b.run.record.config["loss"]:
