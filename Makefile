@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo test test-fast crash-test lint format clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rashomon needs Python 3.11 or newer")'
@@ -20,6 +20,12 @@ test: $(VENV)/installed
 
 test-fast: $(VENV)/installed
 	$(BIN)/python -m pytest -m 'not slow'
+
+# Two hundred kills at random moments, some minutes; `make crash-test KILLS=1000 SEED=7` for more, or for others.
+KILLS ?= 200
+SEED ?= 0
+crash-test: $(VENV)/installed
+	$(BIN)/python tests/torture/crash.py --kills $(KILLS) --seed $(SEED)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,9 @@
 """Measure the Rashomon set of a trained network.
 
-The operations of the command line as functions: ``from rashomon_cli import Context, Store, TrainConfig, train``.
+The operations of the command line as functions:
+``from rashomon_cli import Store, train, connect, probe, prune, compare``.
+Each takes a store (or a :class:`Context`) and its options as keywords, and returns a :class:`Run`.
+
 Names are imported on first use, so that importing the package loads neither torch nor h5py.
 """
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from rashomon_cli.operations.compare import CompareConfig, compare
     from rashomon_cli.operations.connect import ConnectConfig, connect
     from rashomon_cli.operations.context import Context, Where
+    from rashomon_cli.operations.modules import load_module
     from rashomon_cli.operations.plot import PlotConfig, plot
     from rashomon_cli.operations.probe import ProbeConfig, probe
     from rashomon_cli.operations.prune import PruneConfig, prune
@@ -36,6 +40,7 @@ _HOMES = {
     "Where": "operations.context",
     "compare": "operations.compare",
     "connect": "operations.connect",
+    "load_module": "operations.modules",
     "plot": "operations.plot",
     "probe": "operations.probe",
     "prune": "operations.prune",
@@ -57,6 +62,7 @@ __all__ = [
     "Where",
     "compare",
     "connect",
+    "load_module",
     "plot",
     "probe",
     "prune",

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
+import importlib
 import os
+import shlex
 import sys
 import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import typer
 
-from rashomon_cli.cli import compare, connect, console, ls, plot, probe, prune, reindex, rename, show, train
-from rashomon_cli.cli.options import bind
+from rashomon_cli.cli import hints
 from rashomon_cli.core.errors import RashomonError
 
 COMMANDS = {
-    "train": train,
-    "connect": connect,
-    "probe": probe,
-    "prune": prune,
-    "compare": compare,
-    "plot": plot,
-    "ls": ls,
-    "show": show,
-    "rename": rename,
-    "reindex": reindex,
+    "train": "train",
+    "import": "import_",
+    "export": "export",
+    "connect": "connect",
+    "probe": "probe",
+    "prune": "prune",
+    "compare": "compare",
+    "plot": "plot",
+    "ls": "ls",
+    "show": "show",
+    "rename": "rename",
+    "reindex": "reindex",
 }
+"""The module of ``rashomon_cli.cli`` that each command is in."""
 INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
-def make_app() -> typer.Typer:
-    """The Typer application with one command per module of :data:`COMMANDS`."""
+def make_app(wanted: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The Typer application.
+
+    Args:
+        wanted: commands that are to work; the others are listed in the help, and their modules not imported.
+
+    Returns:
+        The application, with every command of :data:`COMMANDS`.
+    """
     app = typer.Typer(
         help="Measure the Rashomon set of a trained network: train, connect, probe, prune, compare.",
         no_args_is_help=True,
@@ -39,7 +53,10 @@ def make_app() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_top)
     for name, module in COMMANDS.items():
-        app.command(name, help=module.command.__doc__)(bind(module.command, **module.MODELS))
+        if name in wanted:
+            app.command(name, help=_help(module))(_command(module))
+        else:
+            app.command(name, help=_help(module))(_unused)
     return app
 
 
@@ -49,6 +66,24 @@ def _top(version: bool = typer.Option(False, "--version", help="Print the versio
 
         print(version_of("rashomon-cli"))
         raise typer.Exit
+
+
+def _command(module: str) -> Callable[..., int | None]:
+    from rashomon_cli.cli.options import bind
+
+    found = importlib.import_module(f"rashomon_cli.cli.{module}")
+    return bind(found.command, **found.MODELS)
+
+
+def _unused() -> None:
+    """Stands for a command that this call does not name."""
+
+
+def _help(module: str) -> str:
+    """The docstring of a command, read without importing its module."""
+    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command"]
+    return ast.get_docstring(functions[0]) or ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,11 +99,13 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: if a library ends the process.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    completing = "_RASHOMON_COMPLETE" in os.environ
+    wanted = COMMANDS if completing else [word for word in given if word in COMMANDS][:1]
     try:
-        code = make_app()(args=given, standalone_mode=False, prog_name="rashomon")
+        code = make_app(tuple(wanted))(args=given, standalone_mode=False, prog_name="rashomon")
         sys.stdout.flush()
         # Typer turns Ctrl-C into the code, and a closed pipe into the end of the process.
-        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
+        return _interrupted(given) if code == INTERRUPTED else code if isinstance(code, int) else 0
     except BrokenPipeError:
         return _pipe_closed()
     except SystemExit as leaving:
@@ -76,17 +113,17 @@ def main(arguments: list[str] | None = None) -> int:
             return _pipe_closed()
         raise
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+        return _interrupted(given)
     except Exception as error:
         if "--debug" in given:
             traceback.print_exc()
         with contextlib.suppress(BrokenPipeError):
-            return _explain(error)
+            return _explain(error, given)
         return PIPE_CLOSED
 
 
-def _interrupted() -> int:
-    console.show_error("interrupted", "run the same command again to resume")
+def _interrupted(given: list[str]) -> int:
+    hints.show_error("interrupted", f"the same command resumes: {shlex.join(['rashomon', *given])}")
     return INTERRUPTED
 
 
@@ -96,23 +133,24 @@ def _pipe_closed() -> int:
     return PIPE_CLOSED
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, given: list[str]) -> int:
     if isinstance(error, RashomonError):
-        console.show_error(error.message, error.hint)
+        hints.show_error(error.message, hints.with_command(error.hint, error.fix, given, COMMANDS))
         return error.code
     if isinstance(error, typer.TyperException):
         # Without a command the help was shown, and there is nothing to add.
         if error.format_message():
             place = getattr(error, "ctx", None)
-            console.show_error(error.format_message(), f"{place.command_path if place else 'rashomon'} --help")
+            hints.show_error(error.format_message(), f"{place.command_path if place else 'rashomon'} --help")
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" while writing {error.filename}" if error.filename else ""
-        console.show_error(f"no space left{where}", "free some space, then run the same command again to resume")
+        words = ("no space left" + where, "free some space, then run the same command again to resume")
     elif isinstance(error, OSError):
-        console.show_error(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "see --debug")
+        words = (f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "see --debug")
     elif type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        console.show_error("out of memory", "use fewer --samples, a smaller batch, or --device cpu")
+        words = ("out of memory", "use fewer --samples, a smaller batch, or --device cpu")
     else:
-        console.show_error(f"{type(error).__name__}: {error}", "this is a fault of rashomon; --debug shows the place")
+        words = (f"{type(error).__name__}: {error}", "this is a fault of rashomon; --debug shows the place")
+    hints.show_error(words[0], hints.with_command(words[1], None, given, COMMANDS))
     return 1

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from rashomon_cli.cli.options import Common
+from rashomon_cli.cli.options import Publishing
 from rashomon_cli.cli.publish import publish
-from rashomon_cli.operations.compare import CompareConfig, compare
+from rashomon_cli.core.sweeps import Family
+from rashomon_cli.operations.compare import CompareConfig, plan
 from rashomon_cli.operations.context import Where
 
-MODELS = {"config": CompareConfig, "where": Where, "common": Common}
+MODELS = {"family": CompareConfig, "where": Where, "common": Publishing}
 
 
-def command(config: CompareConfig, where: Where, common: Common) -> None:
+def command(family: Family[CompareConfig], where: Where, common: Publishing) -> int:
     """Compare the predictions of every pair of models on data that they were not trained on.
 
     Example: rashomon compare --ood mnist
     """
-    publish(common, where, config, compare)
+    return publish(common, where, family, plan)

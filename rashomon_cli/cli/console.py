@@ -213,6 +213,24 @@ def number(value: Metric) -> str:
     return str(value)
 
 
+def figure(value: Any) -> str:
+    """A number, or the range of a list over points."""
+    if not isinstance(value, list):
+        return number(value)
+    known = [v for v in value if v is not None]
+    return f"{number(min(known))} to {number(max(known))}" if known else "–"
+
+
+def duration(seconds: float | None) -> str:
+    """A time as a person reads it."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s" if seconds else "0 s"
+
+
 def plus_minus(error: Metric) -> str:
     """A standard error behind its estimate."""
     if not isinstance(error, float | int) or isinstance(error, bool) or not math.isfinite(error):

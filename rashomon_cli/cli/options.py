@@ -14,7 +14,9 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from rashomon_cli.cli import completion
 from rashomon_cli.core.options import Config, build, flag_of, option, shown
+from rashomon_cli.core.sweeps import family
 
 _SIMPLE = (str, int, float, bool, Path)
 
@@ -28,12 +30,22 @@ class Common(Config):
     debug: bool = option(False, "Show the traceback of an error.", flag="--debug")
 
 
-def bind(function: Callable[..., None], **models: type[Config]) -> Callable[..., None]:
+class Publishing(Common):
+    """Options of every command that publishes a run."""
+
+    dry_run: bool = option(False, "Say what is missing and what it costs, then stop.", flag="--dry-run")
+
+
+FAMILY = "family"
+
+
+def bind(function: Callable[..., int | None], **models: type[Config]) -> Callable[..., int | None]:
     """Give a function the flags of its models' fields.
 
     Args:
         function: takes one keyword argument per entry of ``models``, an instance of it.
-        models: config classes by parameter name; no field name occurs twice.
+        models: config classes by parameter name; no field name occurs twice. The one named ``family`` may be given
+            lists, and the function gets a :class:`~rashomon_cli.core.sweeps.Family` of it.
 
     Returns:
         A function for ``typer.Typer.command`` that validates the flags and calls ``function``.
@@ -48,35 +60,44 @@ def bind(function: Callable[..., None], **models: type[Config]) -> Callable[...,
             if name in homes:
                 raise ValueError(f"option {name!r} is in {homes[name]} and in {parameter}")
             homes[name] = parameter
-            parameters.append(_parameter(name, field))
+            parameters.append(_parameter(name, field, lists=parameter == FAMILY))
     parameters.sort(key=lambda p: get_args(p.annotation)[1].__class__.__name__ != "ArgumentInfo")
 
     @functools.wraps(function)
-    def command(**values: Any) -> None:
+    def command(**values: Any) -> int | None:
         split: dict[str, dict[str, Any]] = {parameter: {} for parameter in models}
         for name, value in values.items():
             split[homes[name]][name] = value
-        function(**{parameter: build(models[parameter], given) for parameter, given in split.items()})
+        return function(
+            **{
+                parameter: (family if parameter == FAMILY else build)(models[parameter], given)
+                for parameter, given in split.items()
+            }
+        )
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    lists = lists and "sweep" in extra
     default = None if field.default is PydanticUndefined else field.default
     if field.default_factory is not None:
         default = field.get_default(call_default_factory=True)
     kind = _cli_type(field.annotation)
+    kind = kind if not lists else str if default is not None else typing.Optional[str]  # noqa: UP045
     if kind is str and default is not None and not isinstance(default, str):
         default = shown(default)
     info: Any
     if extra.get("argument"):
         metavar = str(extra.get("metavar") or "") or None
-        info = typer.Argument(help=field.description, metavar=metavar, show_default=False)
+        info = typer.Argument(
+            help=field.description, metavar=metavar, show_default=False, autocompletion=completion.run_names
+        )
         required = field.is_required()
-        kind = list[str] if get_origin(field.annotation) in (tuple, list) else kind
+        kind = list[str] if lists or get_origin(field.annotation) in (tuple, list) else kind
         if required:
             default = inspect.Parameter.empty
         elif kind == list[str]:
@@ -86,7 +107,12 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         names = [flag, "--quiet"] if flag == "-q" else [flag]
         if kind is bool and default is True:
             names = [f"{flag}/--no-{flag.removeprefix('--')}"]
-        info = typer.Option(*names, help=field.description, show_default=default not in (None, False, ""))
+        info = typer.Option(
+            *names,
+            help=f"{field.description} [list]" if lists else field.description,
+            show_default=default not in (None, False, ""),
+            autocompletion=completion.run_names if extra.get("reference") else None,
+        )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 

@@ -1,46 +1,59 @@
-"""What every publishing command does around its operation: open the store, draw the bar, print the run."""
+"""What every publishing command does around its operation: open the store, draw the bar, print the runs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from rashomon_cli.cli import console
-from rashomon_cli.cli.options import Common
-from rashomon_cli.operations.context import Context, DryRun, Where
+from rashomon_cli.cli import console, hints
+from rashomon_cli.cli.options import Common, Publishing
+from rashomon_cli.core.options import Config
+from rashomon_cli.core.sweeps import Family
+from rashomon_cli.operations.context import Context, Where
+from rashomon_cli.operations.costs import Cost
+from rashomon_cli.operations.families import Outcome, Planner, carry_out, dry_run
+from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.store import Run, Store
 
-C = TypeVar("C")
+C = TypeVar("C", bound=Config)
+PARTLY = 3
+_FIGURES = 2
 
 
 def publish(
-    common: Common,
-    where: Where,
-    config: C,
-    operation: Callable[[Context, C], Run | DryRun],
-    *,
-    create_store: bool = False,
-) -> None:
-    """Carry out an operation and print its outcome.
+    common: Publishing, where: Where, family: Family[C], planner: Planner[C], *, create_store: bool = False
+) -> int:
+    """Carry out an operation, or a family of it, and print the outcome.
 
     Args:
-        common: options of every command.
+        common: options of every publishing command.
         where: name, device and the like.
-        config: the operation's options.
-        operation: the function of the same name in ``rashomon_cli.operations``.
+        family: the operation's options, once for each run that is asked for.
+        planner: the operation's ``plan``.
         create_store: whether the command makes a store where there is none.
+
+    Returns:
+        The exit code: 0, 3 where some members failed, or that of the first error where all did.
     """
-    store = Store.open(common.store, create=create_store)
     with console.Bar(common.quiet) as bar:
-        context = Context(store, where, bar, ["rashomon", *sys.argv[1:]])
-        outcome = operation(context, config)
-        if isinstance(outcome, Run) and where.name not in (None, outcome.name):
-            bar.note(f"this request is known as {outcome.name}: rashomon rename {outcome.name} {where.name}")
-    if isinstance(outcome, DryRun):
-        _show_plan(common, outcome)
-        return
-    show_run(common, outcome, store)
+        argv = ["rashomon", *sys.argv[1:]]
+        context = Context.open(common.store, create=create_store, where=where, progress=bar, argv=argv)
+        if common.dry_run:
+            found = dry_run(context, family, planner)
+        else:
+            outcomes = carry_out(context, family, planner)
+    if common.dry_run:
+        _show_costs(common, found)
+        return 0
+    if len(family.members) > 1:
+        return _show_family(common, outcomes, context)
+    run = outcomes[0].run
+    assert run is not None
+    if where.name not in (None, run.name):
+        bar.note(f"this request is known as {run.name}: rashomon rename {run.name} {where.name}")
+    show_run(common, run, context.store)
+    return 0
 
 
 def show_run(common: Common, run: Run, store: Store) -> None:
@@ -59,7 +72,7 @@ def describe(run: Run, store: Store, names: Mapping[str, str] | None = None) -> 
     Args:
         run: a finished run.
         store: its store.
-        names: what :meth:`Store.names` returned, where many runs are described.
+        names: of all runs by id, where many are described.
 
     Returns:
         JSON values.
@@ -77,9 +90,58 @@ def describe(run: Run, store: Store, names: Mapping[str, str] | None = None) -> 
     }
 
 
-def _show_plan(common: Common, plan: DryRun) -> None:
+def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Context) -> int:
+    runs = [outcome.run for outcome in outcomes if outcome.run is not None]
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
     if common.json_:
-        console.show_json({"steps": dict(plan.steps), "forward_passes": sum(plan.steps.values())})
+        names = context.store.names()
+        listed = [{"name": f.name, "error": f.error.message, "code": f.error.code} for f in failed if f.error]
+        console.show_json({"runs": [describe(run, context.store, names) for run in runs], "failed": listed})
+    elif common.quiet:
+        for run in runs:
+            print(run.id)
+    else:
+        console.show_table(["name", "status", "figures"], [_line(outcome) for outcome in outcomes])
+    if not failed:
+        return 0
+    first = failed[0].error
+    assert first is not None
+    words = f"{len(failed)} of {len(outcomes)} runs failed, the first: {failed[0].name}: {first.message}"
+    hints.show_error(words, first.hint or f"{' '.join(context.argv)} again carries out what is missing")
+    return PARTLY if runs else first.code
+
+
+def _line(outcome: Outcome[Any]) -> list[str]:
+    if outcome.run is None:
+        return [outcome.name, "failed", outcome.error.message if outcome.error else ""]
+    figures = headlines(outcome.run.metrics, _FIGURES).items()
+    words = ", ".join(f"{name} {console.figure(value)}" for name, value in figures)
+    return [outcome.name, "found" if outcome.found else "done", words]
+
+
+def _show_costs(common: Common, found: Sequence[Cost]) -> None:
+    steps: dict[str, int] = {}
+    for cost in found:
+        for step in cost.steps:
+            steps[step.title] = steps.get(step.title, 0) + step.forward_passes
+    passes = sum(steps.values())
+    seconds = sum(cost.seconds or 0.0 for cost in found)
+    missing = [cost for cost in found if cost.status != "finished"]
+    if common.json_:
+        members = [
+            {"name": c.name, "status": c.status, "forward_passes": c.forward_passes, "seconds": c.seconds}
+            for c in found
+        ]
+        console.show_json({"steps": steps, "forward_passes": passes, "seconds": seconds, "runs": members})
         return
-    rows = [[step, f"{count:,}"] for step, count in plan.steps.items()]
-    console.show_table(["step", "forward passes"], [*rows, ["total", f"{sum(plan.steps.values()):,}"]], numeric=[1])
+    if len(found) > 1:
+        rows = [[c.name, c.status, f"{c.forward_passes:,}", console.duration(c.seconds)] for c in found]
+        console.show_table(["run", "status", "forward passes", "time"], rows, numeric=[2, 3])
+        print()
+        print(f"{len(missing)} of {len(found)} runs are missing")
+    elif not missing:
+        print(f"finished already: {found[0].name}")
+        return
+    rows = [[step, f"{count:,}"] for step, count in steps.items()]
+    console.show_table(["step", "forward passes"], [*rows, ["total", f"{passes:,}"]], numeric=[1])
+    print(f"about {console.duration(seconds)} here, by the time that a step takes now")

@@ -5,6 +5,9 @@ The exit codes are part of the command line's contract (see the table in README.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class RashomonError(Exception):
     """Base of every error that is shown without a traceback.
@@ -12,14 +15,33 @@ class RashomonError(Exception):
     Args:
         message: one line that names what is wrong and the offending value.
         hint: one line with a command or value that is valid; shown after ``hint:``.
+        fix: a word of the request that is wrong, and the one that was probably meant.
     """
 
     code = 1
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, fix: tuple[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.fix = fix
+
+
+def unknown(what: str, word: str, known: Iterable[str], otherwise: str) -> UsageError:
+    """The error for a word that does not exist, with the nearest one that does.
+
+    Args:
+        what: what there is none of, with where: ``model``.
+        word: the wrong word.
+        known: the words that exist.
+        otherwise: the hint where none is near.
+
+    Returns:
+        An error to raise.
+    """
+    near = difflib.get_close_matches(word, list(known), 1)
+    hint = f"did you mean {near[0]}?" if near else otherwise
+    return UsageError(f"no {what} {word!r}", hint, (word, near[0]) if near else None)
 
 
 class UsageError(RashomonError):

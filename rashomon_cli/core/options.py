@@ -5,14 +5,22 @@ The command line's flags, the record in ``request.json`` and the Python API all 
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 from rashomon_cli.core.errors import UsageError
 
 C = TypeVar("C", bound=BaseModel)
+
+
+def _id_of(value: Any) -> Any:
+    return getattr(value, "id", value)
+
+
+RunName = Annotated[str, BeforeValidator(_id_of)]
+"""A run: its name, its id or a prefix of it, ``NAME@t``; from Python also a :class:`~rashomon_cli.store.run.Run`."""
 
 
 class Config(BaseModel):
@@ -40,6 +48,7 @@ def option(
     flag: str | None = None,
     unit: str | None = None,
     reference: bool = False,
+    sweep: str | None = None,
     **bounds: Any,
 ) -> Any:
     """A field of a :class:`Config` that becomes a command-line flag.
@@ -50,6 +59,7 @@ def option(
         flag: the flag, where it is not the field's name with dashes.
         unit: unit of the value, shown in the help.
         reference: whether the value names a run.
+        sweep: where a list of values makes a family: what stands before the value in a member's name, such as ``s``.
         bounds: pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``pattern``.
 
     Returns:
@@ -57,22 +67,27 @@ def option(
     """
     text = f"{help} [{unit}]" if unit else help
     extra: dict[str, Any] = ({"flag": flag} if flag else {}) | ({"reference": True} if reference else {})
+    extra |= {} if sweep is None else {"sweep": sweep}
     return Field(default, description=text, json_schema_extra=extra or None, **bounds)
 
 
-def argument(help: str, *, default: Any = ..., metavar: str | None = None, **bounds: Any) -> Any:
+def argument(
+    help: str, *, default: Any = ..., metavar: str | None = None, sweep: str | None = None, **bounds: Any
+) -> Any:
     """A field of a :class:`Config` that becomes a positional argument and names one or more runs.
 
     Args:
         help: one line, shown by ``--help``.
         default: the default value; required where it is left out.
         metavar: how the argument is written in the help.
+        sweep: where several runs make a family: what stands before the run's name in a member's name.
         bounds: pydantic's bounds.
 
     Returns:
         A pydantic field.
     """
     extra: dict[str, Any] = {"argument": True, "reference": True, "metavar": metavar or ""}
+    extra |= {} if sweep is None else {"sweep": sweep}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -101,7 +116,16 @@ def build(model: type[C], values: dict[str, Any]) -> C:
             "" if found is None or found.default in (None, PydanticUndefined) else f"{flag} {shown(found.default)}: "
         )
         hint = f"{default}{found.description}" if found is not None and found.description else None
-        raise UsageError(f"{flag} = {values.get(name)!r}: {message[0].lower()}{message[1:]}", hint) from None
+        raise UsageError(f"{flag} = {_written(values.get(name))}: {message[0].lower()}{message[1:]}", hint) from None
+
+
+def _written(value: Any) -> str:
+    """A wrong value as the user wrote it: a number bare, a word in quotes."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return repr(value)
+    return str(value)
 
 
 def shown(default: Any) -> str:

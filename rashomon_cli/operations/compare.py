@@ -7,27 +7,29 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from rashomon_cli.core.errors import Refused, UsageError
-from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.core.specs import Reference
 from rashomon_cli.operations import subjects
-from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.predictions import Images, check_input, data_of, images_of, missing_of, sweep
 from rashomon_cli.operations.subjects import Subject
-from rashomon_cli.sources import data
-from rashomon_cli.store import Job, Run
+from rashomon_cli.store import Job, Run, Store
 
 
 class CompareConfig(Config):
     """Options of ``compare``."""
 
-    models: tuple[str, ...] = argument("Names, ids or NAME@t; all of one number of classes if left out.", default=())
+    models: tuple[RunName, ...] = argument(
+        "Names, ids or NAME@t; if left out, all of one number of classes.", default=()
+    )
     ood: str = option("mnist", "Data whose test split to predict on; several, separated by commas, in one run.")
     samples: Annotated[int, Field(ge=2)] | Literal["all"] = option(
         "all", "Images of each test split, a fixed random choice, or all.", unit="images"
@@ -36,24 +38,36 @@ class CompareConfig(Config):
     seed: int = option(0, "Seed of the shuffled floor and of the choice of images.", ge=0)
 
 
-def compare(context: Context, config: CompareConfig) -> Run | DryRun:
+def compare(context: Context | Store, config: CompareConfig | None = None, /, **options: Any) -> Run:
     """Compare the predictions of every pair of models and publish a run of kind ``comparison``.
 
     Args:
-        context: store and circumstances.
+        context: store and circumstances, or a store.
         config: the options.
+        options: instead of ``config``: fields of :class:`CompareConfig` and of
+            :class:`~rashomon_cli.operations.context.Where`; ``models`` may be runs.
 
     Returns:
-        The run, newly made or found finished; or the steps of a dry run.
+        The run, newly made or found finished.
 
     Raises:
         UsageError: if a name or value does not exist, or there are fewer than two models.
         Refused: if the models have different outputs, or the data do not fit them.
         Damaged: if a model's file was altered.
     """
-    context.notes.clear()
+    context, config = asked(context, CompareConfig, config, options)
+    return execute(context, plan(context, config), name=context.where.name)
+
+
+def plan(context: Context, config: CompareConfig) -> Plan:
+    """Choose the models and read the data without importing torch, and count what it takes.
+
+    Raises:
+        UsageError: if a name or value does not exist, or there are fewer than two models.
+        Refused: if the models have different outputs, or the data do not fit them.
+    """
     texts = dict.fromkeys(text.strip() for text in re.split(r",(?![^()]*\))", config.ood))
-    sources = [data.resolve(text, context.where.data_root) for text in texts]
+    sources = [context.source(text) for text in texts]
     chosen = _chosen(context, config.models)
     runs = {run.id: run for run in context.store.runs()}
     roots = {subject.run.id: _root(subject.run, runs) for subject in chosen}
@@ -61,21 +75,19 @@ def compare(context: Context, config: CompareConfig) -> Run | DryRun:
     sets = [images_of(source, source.load(context.store.cache), config.samples, config.seed) for source in sources]
     for images, subject in itertools.product(sets, models):
         check_input(images, subject)
-    if context.where.dry_run:
-        return _plan(context, models, sets)
-    job = context.store.begin(
+    families = [roots[subject.run.id][1] for subject in models]
+    return Plan(
         "compare",
         config.record(),
+        suggestion=f"compare-{sources[0].spec.target.rpartition(':')[2].rpartition('/')[2]}",
+        told=(),
+        steps=lambda: _steps(context, models, sets),
+        load=lambda: subjects.load_problem(context, models[0].run, context.torch_device()),
+        timed_by=models[0].run.id,
+        carry_out=lambda job: _carry_out(context, config, job, models, families, sets),
         parents=[subject.parent("model") for subject in models],
         fingerprints={f"ood:{source.spec}": source.fingerprint for source in sources},
-        name=context.where.name,
-        suggestion=f"compare-{sources[0].spec.target.rpartition(':')[2].rpartition('/')[2]}",
-        again=context.where.again,
     )
-    if isinstance(job, Run):
-        return job
-    with job:
-        return _carry_out(context, config, job, models, [roots[s.run.id][1] for s in models], sets)
 
 
 def _carry_out(
@@ -161,8 +173,8 @@ def _root(run: Run, runs: Mapping[str, Run]) -> tuple[str, str]:
     return run.id, run.name
 
 
-def _plan(context: Context, models: Sequence[Subject], sets: Sequence[Images]) -> DryRun:
-    steps: Counter[str] = Counter({f"predictions on {images.spec}": 0 for images in sets})
+def _steps(context: Context, models: Sequence[Subject], sets: Sequence[Images]) -> list[Step]:
+    passes: Counter[str] = Counter({f"predictions on {images.spec}": 0 for images in sets})
     for _, images, count in missing_of(context, models, sets)[1]:
-        steps[f"predictions on {images.spec}" if images else "figures on the models' own test examples"] += count
-    return DryRun(steps)
+        passes[f"predictions on {images.spec}" if images else "figures on the models' own test examples"] += count
+    return [Step(title, count) for title, count in passes.items()]

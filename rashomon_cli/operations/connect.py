@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, profiles, subjects, weights
-from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
-from rashomon_cli.store import Job, Run
+from rashomon_cli.store import Job, Run, Store
 
 if TYPE_CHECKING:
     from rashomon_cli.science.paths import Path
@@ -23,57 +24,68 @@ if TYPE_CHECKING:
 class ConnectConfig(Config):
     """Options of ``connect``."""
 
-    a: str = argument("Model at t = 0: a name, an id, or NAME@t on a path.")
-    b: str = argument("Model at t = 1.")
-    bend: int = option(1, "Number of trained bends N.", ge=1, le=32)
+    a: RunName = argument("Model at t = 0: a name, an id, or NAME@t on a path.")
+    b: RunName = argument("Model at t = 1.")
+    bend: int = option(1, "Number of trained bends N.", ge=1, le=32, sweep="bend-")
     kind: Literal["bezier", "polyline"] = option("bezier", "Bezier curve of degree N + 1, or polyline through N bends.")
-    epochs: int = option(20, "Passes over the training data.", ge=1)
-    batch_size: int = option(128, "Examples a step; one position t a step.", ge=1)
-    lr: float = option(0.03, "Largest learning rate.", gt=0)
-    momentum: float = option(0.9, "Nesterov momentum.", ge=0, lt=1)
+    epochs: int = option(20, "Passes over the training data.", ge=1, sweep="e")
+    batch_size: int = option(128, "Examples a step; one position t a step.", ge=1, sweep="batch-")
+    lr: float = option(0.03, "Largest learning rate.", gt=0, sweep="lr-")
+    momentum: float = option(0.9, "Nesterov momentum.", ge=0, lt=1, sweep="momentum-")
     weight_decay: float | None = option(None, "L2 penalty on θ(t); that of a's training where left out.", ge=0)
     schedule: Literal["one-cycle", "step", "constant"] = option("one-cycle", "Learning-rate schedule.")
     augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation, as in train.")
     precision: Literal["auto", "bf16", "float32"] = option("auto", "Arithmetic of the training steps.")
-    seed: int = option(0, "Seed of the positions, batches and samples.", ge=0)
+    seed: int = option(0, "Seed of the positions, batches and samples.", ge=0, sweep="s")
     points: int = option(11, "Positions at which curve and line are evaluated, both ends included.", ge=2)
     samples: Samples = option(5000, "Examples of each split at each position, or all.")
 
 
-def connect(context: Context, config: ConnectConfig) -> Run | DryRun:
+def connect(context: Context | Store, config: ConnectConfig | None = None, /, **options: Any) -> Run:
     """Train the bends of a path between two models and publish it as a run of kind ``path``.
 
     Args:
-        context: store and circumstances.
+        context: store and circumstances, or a store.
         config: the options.
+        options: instead of ``config``: fields of :class:`ConnectConfig` and of
+            :class:`~rashomon_cli.operations.context.Where`; ``a`` and ``b`` may be runs.
 
     Returns:
-        The run, newly made or found finished; or the steps of a dry run.
+        The run, newly made or found finished.
 
     Raises:
         UsageError: if a run does not exist or is no model.
         Refused: if the ends are equal or do not fit each other.
         Diverged: if a loss is not finite; the last good checkpoint is kept.
     """
-    context.notes.clear()
+    context, config = asked(context, ConnectConfig, config, options)
+    return execute(context, plan(context, config), name=context.where.name)
+
+
+def plan(context: Context, config: ConnectConfig) -> Plan:
+    """Check both ends without importing torch, and count what it takes.
+
+    Raises:
+        UsageError: if a run does not exist or is no model.
+        Refused: if the ends are equal or do not fit each other.
+    """
     ends = [subjects.find(context, name, "model") for name in (config.a, config.b)]
     if (ends[0].run.id, ends[0].t) == (ends[1].run.id, ends[1].t):
         raise Refused(f"both ends are {ends[0].label}", "name two different models")
     _check_ends(context, *ends)
-    if context.where.dry_run:
-        return _plan(config, ends[0].run)
-    job = context.store.begin(
+    run = ends[0].run
+    return Plan(
         "connect",
-        config.record() | subjects.inherited(ends[0].run, config.augment, config.weight_decay),
+        config.record() | subjects.inherited(run, config.augment, config.weight_decay),
+        suggestion=f"{config.kind}-{run.name}-{ends[1].run.name}",
+        told=(),
+        steps=lambda: _steps(config, run),
+        load=lambda: subjects.load_problem(context, run, context.torch_device()),
+        timed_by=run.id,
+        carry_out=lambda job: _carry_out(context, config, job, ends),
         parents=[ends[0].parent("a"), ends[1].parent("b")],
-        name=context.where.name,
-        suggestion=f"{config.kind}-{ends[0].run.name}-{ends[1].run.name}",
-        again=context.where.again,
+        batch_size=config.batch_size,
     )
-    if isinstance(job, Run):
-        return job
-    with job:
-        return _carry_out(context, config, job, ends)
 
 
 def _check_ends(context: Context, a: subjects.Subject, b: subjects.Subject) -> None:
@@ -89,18 +101,16 @@ def _check_ends(context: Context, a: subjects.Subject, b: subjects.Subject) -> N
         context.note(f"{a.label} was trained on {one.get('spec')}, {b.label} on {two.get('spec')}; the first is used")
 
 
-def _plan(config: ConnectConfig, run: Run) -> DryRun:
+def _steps(config: ConnectConfig, run: Run) -> list[Step]:
     record = run.record.data or {}
     counts = [int(record["train_count"]), int(record["test_count"])]
     samples = [n if config.samples == "all" else min(n, int(config.samples)) for n in counts]
     places = 2 * config.points - 2
-    return DryRun(
-        {
-            f"{config.epochs} epochs of training the bends": config.epochs * counts[0],
-            f"BatchNorm refreshed at {places} positions": places * samples[0],
-            f"{places} positions of curve and line evaluated": places * sum(samples),
-        }
-    )
+    return [
+        Step(f"{config.epochs} epochs of training the bends", config.epochs * counts[0], "train"),
+        Step(f"BatchNorm refreshed at {places} positions", places * samples[0]),
+        Step(f"{places} positions of curve and line evaluated", places * sum(samples)),
+    ]
 
 
 def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[subjects.Subject]) -> Run:

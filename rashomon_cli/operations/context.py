@@ -6,14 +6,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rashomon_cli.core.errors import UsageError
-from rashomon_cli.core.options import Config, option
+from rashomon_cli.core.options import Config, build, option
+from rashomon_cli.sources import data
+from rashomon_cli.sources.data import Source
 from rashomon_cli.store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ class Where(Config):
     device: str = option("auto", "Where to compute: auto, cpu, cuda or cuda:N.", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     data_root: Path | None = option(None, "Folder with the files of named data sets (or RASHOMON_DATA).")
     again: bool = option(False, "Make a new run even where this request was already carried out.", flag="--again")
-    dry_run: bool = option(False, "Print the steps and their forward passes, then stop.", flag="--dry-run")
 
 
 class Progress(Protocol):
@@ -59,13 +59,6 @@ class Silence:
         """Nothing is shown."""
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What an operation would do: for each step, its number of forward passes of one example."""
-
-    steps: Mapping[str, int]
-
-
 @dataclass
 class Context:
     """A store and the circumstances of one call.
@@ -83,6 +76,35 @@ class Context:
     progress: Progress = field(default_factory=Silence)
     argv: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _sources: dict[str, Source] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, store: str | Path | None = None, *, create: bool = False, **circumstances: Any) -> Context:
+        """Open a store and work in it.
+
+        Args:
+            store: its folder; ``RASHOMON_STORE`` or ``./rashomon-store`` where None.
+            create: make it where it does not exist.
+            circumstances: ``where``, ``progress`` and ``argv``.
+
+        Returns:
+            The context.
+
+        Raises:
+            NoStore: if there is none and ``create`` is False.
+            Damaged: if it was made by a newer version.
+        """
+        return cls(Store.open(store, create=create), **circumstances)
+
+    def source(self, text: str) -> Source:
+        """A data source; its files are looked at once a context, however many runs use them.
+
+        Raises:
+            UsageError: if there is no such source or its files are missing.
+        """
+        if text not in self._sources:
+            self._sources[text] = data.resolve(text, self.where.data_root)
+        return self._sources[text]
 
     def note(self, text: str) -> None:
         """Tell the user something, and keep it in the run's record."""
@@ -124,6 +146,36 @@ class Context:
         """
         made_with = versions(device) | ({"arithmetic": arithmetic} if arithmetic else {})
         return {"argv": self.argv, "notes": list(self.notes), "code": code_state(), "versions": made_with}
+
+
+C = TypeVar("C", bound=Config)
+
+
+def asked(context: Context | Store, model: type[C], config: C | None, options: dict[str, Any]) -> tuple[Context, C]:
+    """What a library call asks for: a config, or its options as keywords; a context, or a store.
+
+    Args:
+        context: store and circumstances, or a store.
+        model: the operation's config class.
+        config: the options, or None.
+        options: fields of ``model`` and of :class:`Where`, where there is no config.
+
+    Returns:
+        A context whose notes are empty, and the config.
+
+    Raises:
+        UsageError: if an option does not exist or its value does not fit.
+        TypeError: if there are a config and options.
+    """
+    circumstances = {name: options.pop(name) for name in list(options) if name in Where.model_fields}
+    if config is not None and options:
+        raise TypeError(f"give a {model.__name__} or options, not both: {', '.join(options)}")
+    if isinstance(context, Store):
+        context = Context(context, build(Where, circumstances))
+    elif circumstances:
+        context = replace(context, where=context.where.model_copy(update=circumstances))
+    context.notes.clear()
+    return context, build(model, options) if config is None else config
 
 
 def versions(device: torch.device) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import field_validator
 
-from rashomon_cli.core.errors import UsageError
-from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.errors import UsageError, unknown
+from rashomon_cli.core.options import Config, RunName, argument, build, option
 from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
 from rashomon_cli.operations import problems, subjects
-from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.quantities import QUANTITIES, Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
-from rashomon_cli.store import Job, Run
+from rashomon_cli.store import Job, Run, Store
 
 if TYPE_CHECKING:
     import torch
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from rashomon_cli.science.problem import Point
     from rashomon_cli.sources.batches import Batches
 
+_DIRECTIONS = 3  # straight, detour and tangent
 _KNOWN = {quantity.name: quantity for quantity in QUANTITIES}
 
 
 class ProbeConfig(Config):
     """Options of ``probe`` that do not belong to one quantity."""
 
-    run: str = argument("A model, a path, or NAME@t for the model at t on a path.")
+    run: RunName = argument("Models, paths, or NAME@t for the model at t on a path.", metavar="NAME...", sweep="")
     what: tuple[str, ...] = option(tuple(_KNOWN), f"Quantities, comma-separated, of {', '.join(_KNOWN)}.")
     points: int = option(5, "Positions along a path, both ends included.", ge=2)
     refresh_samples: Samples = option(
         5000, "Training examples for the BatchNorm statistics of a point on a path, or all."
     )
     float64: bool = option(False, "Measure in double precision.", flag="--float64")
-    seed: int = option(0, "Seed of samples and random directions.", ge=0)
+    seed: int = option(0, "Seed of samples and random directions.", ge=0, sweep="s")
 
     @field_validator("what", mode="before")
     @classmethod
@@ -50,27 +51,48 @@ class ProbeConfig(Config):
             raise ValueError(f"name at least one of {', '.join(_KNOWN)}")
         for name in names:
             if name not in _KNOWN:
-                near = difflib.get_close_matches(name, _KNOWN, 1)
-                raise ValueError(f"no quantity {name!r}; {f'did you mean {near[0]}?' if near else 'see --help'}")
+                raise unknown("quantity", name, _KNOWN, f"one of {', '.join(_KNOWN)}")
         return names
 
 
-def probe(context: Context, config: ProbeConfig, settings: Mapping[str, Config] | None = None) -> Run | DryRun:
+def probe(
+    context: Context | Store,
+    config: ProbeConfig | None = None,
+    settings: Mapping[str, Config] | None = None,
+    /,
+    **options: Any,
+) -> Run:
     """Measure quantities and publish them as a run of kind ``measurement``.
 
     Args:
-        context: store and circumstances.
+        context: store and circumstances, or a store.
         config: the options.
         settings: of the quantities, by name; defaults where left out.
+        options: instead of ``config`` and ``settings``: fields of :class:`ProbeConfig`, of the quantities' settings
+            (``hvp_samples`` …) and of :class:`~rashomon_cli.operations.context.Where`; ``run`` may be a run.
 
     Returns:
-        The run, newly made or found finished; or the steps of a dry run.
+        The run, newly made or found finished.
 
     Raises:
         UsageError: if the run does not exist or is neither a model nor a path.
         Damaged: if a file of it was altered.
     """
-    context.notes.clear()
+    if config is None and settings is None:
+        settings = {
+            q.name: build(q.settings, {name: options.pop(name) for name in q.settings.model_fields if name in options})
+            for q in QUANTITIES
+        }
+    context, config = asked(context, ProbeConfig, config, options)
+    return execute(context, plan(context, config, settings), name=context.where.name)
+
+
+def plan(context: Context, config: ProbeConfig, settings: Mapping[str, Config] | None = None) -> Plan:
+    """Look up the subject without importing torch, and count what it takes.
+
+    Raises:
+        UsageError: if the run does not exist, is neither a model nor a path, or has nothing of what is asked.
+    """
     subject = subjects.find(context, config.run, "model", "path")
     on_path = subject.run.kind == "path"
     chosen = [q for q in QUANTITIES if q.name in config.what and (on_path or q.subject == "point")]
@@ -80,25 +102,22 @@ def probe(context: Context, config: ProbeConfig, settings: Mapping[str, Config] 
     ts: list[float | None] = [subject.t]
     if on_path and subject.t is None:
         ts = [float(t) for t in np.linspace(0, 1, config.points)]
-    if context.where.dry_run:
-        return DryRun(_steps(config, subject.run, chosen, given, len(ts), on_path))
     record = config.record() | {"what": [q.name for q in chosen]}
     if not on_path:
         del record["refresh_samples"]
     if not on_path or subject.t is not None:
         del record["points"]
-    job = context.store.begin(
+    return Plan(
         "probe",
         record | {"settings": {name: value.record() for name, value in given.items()}},
-        parents=[subject.parent("subject")],
-        name=context.where.name,
         suggestion=f"probe-{subject.label.replace('@', '-t')}",
-        again=context.where.again,
+        told=("run",),
+        steps=lambda: _steps(config, subject.run, chosen, given, len(ts), on_path),
+        load=lambda: subjects.load_problem(context, subject.run, context.torch_device(), config.float64),
+        timed_by=f"{subject.run.id} {config.float64}",
+        carry_out=lambda job: _carry_out(context, config, job, subject, chosen, given, ts),
+        parents=[subject.parent("subject")],
     )
-    if isinstance(job, Run):
-        return job
-    with job:
-        return _carry_out(context, config, job, subject, chosen, given, ts)
 
 
 def _steps(
@@ -108,12 +127,17 @@ def _steps(
     given: Mapping[str, Config],
     points: int,
     on_path: bool,
-) -> dict[str, int]:
+) -> list[Step]:
     record = run.record.data or {}
-    sizes = Sizes(int(record["train_count"]), int(record["test_count"]))
-    steps = {f"{q.name} at {points} points": points * q.forward_passes(given[q.name], sizes) for q in chosen}
+    sizes = Sizes(int(record["train_count"]), int(record["test_count"]), _DIRECTIONS if on_path else 0)
+    steps = [
+        replace(step, title=f"{step.title} at {points} points", forward_passes=points * step.forward_passes)
+        for q in chosen
+        for step in q.steps(given[q.name], sizes)
+    ]
     if on_path:
-        steps[f"BatchNorm refreshed at {points} points"] = points * taken(config.refresh_samples, sizes.train)
+        refreshed = points * taken(config.refresh_samples, sizes.train)
+        steps.append(Step(f"BatchNorm refreshed at {points} points", refreshed))
     return steps
 
 
@@ -132,7 +156,7 @@ def _carry_out(
     path = subjects.load_path(context, loaded, run, device) if run.kind == "path" else None
     sample = _Samples(loaded, config.seed)
     steps = _steps(config, run, chosen, given, len(ts), path is not None)
-    context.progress.start("probe", sum(steps.values()) // problems.EVALUATION_BATCH)
+    context.progress.start("probe", sum(s.forward_passes for s in steps) // problems.EVALUATION_BATCH)
     results: list[Result] = []
     for index, t in enumerate(ts):
         merged: dict[str, Variable] = {}

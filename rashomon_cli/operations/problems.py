@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.core.errors import Refused, unknown
 from rashomon_cli.core.results import Variable
 from rashomon_cli.operations.context import Context
-from rashomon_cli.sources import builders, data, imports
+from rashomon_cli.sources import builders, data, imports, places
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +34,7 @@ def check_loss(name: str) -> None:
     if imports.is_import(name):
         imports.source_file(name)
         return
-    near = difflib.get_close_matches(name, LOSSES, 1)
-    hint = f"did you mean {near[0]}?" if near else "cross-entropy, mse, or module:function"
-    raise UsageError(f"no loss {name!r}", hint)
+    raise unknown("loss", name, LOSSES, "cross-entropy, mse, or module:function")
 
 
 def loss_fingerprint(name: str) -> str | None:
@@ -47,6 +44,35 @@ def loss_fingerprint(name: str) -> str | None:
         UsageError: if there is no such file or module.
     """
     return None if name in LOSSES else imports.fingerprint(name)
+
+
+def loss_of_record(config: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The loss of a run's records.
+
+    Args:
+        config: the run's options.
+        data: what ``run.json`` keeps of the data, and of a loss of the user's.
+
+    Returns:
+        A name for :func:`load`, and a warning where its source file changed since.
+
+    Raises:
+        UsageError: if there is no such file or module.
+    """
+    kept = data.get("loss")
+    if kept is None:
+        return str(config["loss"]), None
+    name = places.recalled(kept["target"], kept.get("path"))
+    now = imports.fingerprint(name)
+    return name, None if now == kept["sha256"] else imports.changed(f"the loss {name}", kept["sha256"], now)
+
+
+def _loss_record(name: str) -> dict[str, Any]:
+    """What ``run.json`` keeps of a loss of the user's, beside the data whose targets it takes."""
+    if name in LOSSES:
+        return {}
+    path = places.path_of(name)
+    return {"loss": {"target": name, "sha256": imports.fingerprint(name)} | ({"path": str(path)} if path else {})}
 
 
 def in_units(loss: str, groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, dict[str, Variable]]:
@@ -79,7 +105,7 @@ class Loaded:
         builder: of the model.
         source: of the data.
         data: the data.
-        data_record: what ``run.json`` keeps of them.
+        data_record: what ``run.json`` keeps of them, and of a loss of the user's.
     """
 
     problem: Problem
@@ -131,7 +157,7 @@ def load(
     from rashomon_cli.sources.batches import batches
 
     found = source.load(context.store.cache)
-    kept = data.record(source, found)
+    kept = data.record(source, found) | _loss_record(loss)
     statistics = (kept["mean"], kept["std"]) if kept["mean"] else None
     dtype = torch.float64 if float64 else torch.float32
     with torch.random.fork_rng(devices=[]):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.operations import problems, subjects, weights
-from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
-from rashomon_cli.store import Job, Run
+from rashomon_cli.store import Job, Run, Store
 from rashomon_cli.store.parts import Stage
 
 if TYPE_CHECKING:
@@ -27,28 +29,28 @@ if TYPE_CHECKING:
 class L1Config(Config):
     """The options that determine the L1 training, which prunings with other thresholds share."""
 
-    l1: float = option(1e-4, "λ of the penalty λ‖θ‖₁.", ge=0)
-    epochs: int = option(4, "Passes over the training data with the penalty.", ge=0)
-    lr: float = option(0.005, "Constant learning rate.", gt=0)
-    momentum: float = option(0.9, "Nesterov momentum μ.", ge=0, lt=1)
+    l1: float = option(1e-4, "λ of the penalty λ‖θ‖₁.", ge=0, sweep="l1-")
+    epochs: int = option(4, "Passes over the training data with the penalty.", ge=0, sweep="e")
+    lr: float = option(0.005, "Constant learning rate.", gt=0, sweep="lr-")
+    momentum: float = option(0.9, "Nesterov momentum μ.", ge=0, lt=1, sweep="momentum-")
     l1_step: Literal["proximal", "subgradient"] = option(
         "proximal", "Soft threshold lr·λ/(1−μ) after each step, or λ·sign(θ) in the gradient."
     )
     all_: bool = option(False, "Penalise and prune BatchNorm parameters and biases too.", flag="--all")
-    epsilon: float = option(0.05, "Stop where the loss exceeds its start by more.", ge=0, unit="nat")
+    epsilon: float = option(0.05, "Stop where the loss exceeds its start by more.", ge=0, unit="nat", sweep="eps-")
     guard_every: int = option(100, "Steps between two looks at the loss.", ge=1, unit="steps")
     guard_samples: int = option(2000, "Training examples that the guard looks at.", ge=2, unit="examples")
-    batch_size: int = option(128, "Examples a step.", ge=1)
+    batch_size: int = option(128, "Examples a step.", ge=1, sweep="batch-")
     augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation, as in train.")
     precision: Literal["auto", "bf16", "float32"] = option("auto", "Arithmetic of the training steps.")
-    seed: int = option(0, "Seed of the batches.", ge=0)
+    seed: int = option(0, "Seed of the batches.", ge=0, sweep="s")
 
 
 class PruneConfig(L1Config):
     """Options of ``prune``."""
 
-    run: str = argument("Model to prune: a name, an id, or NAME@t on a path.")
-    thr: float = option(0.05, "Weights of smaller magnitude become zero for good.", ge=0)
+    run: RunName = argument("Models to prune: names, ids, or NAME@t on a path.", metavar="NAME...", sweep="")
+    thr: float = option(0.05, "Weights of smaller magnitude become zero for good.", ge=0, sweep="thr-")
     samples: Samples = option("all", "Examples of each split in the figures, or all.")
 
 
@@ -62,55 +64,77 @@ class _Regularised:
     guard: dict[str, Variable]
 
 
-def prune(context: Context, config: PruneConfig) -> Run | DryRun:
+def prune(context: Context | Store, config: PruneConfig | None = None, /, **options: Any) -> Run:
     """Regularise and prune one model and publish it as a run of kind ``model`` with its mask.
 
     Args:
-        context: store and circumstances.
+        context: store and circumstances, or a store.
         config: the options.
+        options: instead of ``config``: fields of :class:`PruneConfig` and of
+            :class:`~rashomon_cli.operations.context.Where`; ``run`` may be a run.
 
     Returns:
-        The run, newly made or found finished; or the steps of a dry run.
+        The run, newly made or found finished.
 
     Raises:
         UsageError: if the run does not exist or is no model.
         Busy: if another process works on the same L1 training.
         Diverged: if a loss is not finite; the last good checkpoint is kept.
     """
-    context.notes.clear()
+    context, config = asked(context, PruneConfig, config, options)
+    return execute(context, plan(context, config), name=context.where.name)
+
+
+def plan(context: Context, config: PruneConfig) -> Plan:
+    """Look up the model without importing torch, and count what it takes.
+
+    Raises:
+        UsageError: if the run does not exist or is no model.
+    """
     subject = subjects.find(context, config.run, "model")
-    if context.where.dry_run:
-        return _plan(config, subject.run)
-    job = context.store.begin(
+    kept = subjects.inherited(subject.run, config.augment)
+    recipe = _recipe(config, subject, kept["augment"])
+    return Plan(
         "prune",
-        config.record() | subjects.inherited(subject.run, config.augment),
-        parents=[subject.parent("model")],
-        name=context.where.name,
+        config.record() | kept,
         suggestion=f"{subject.label.replace('@', '-t')}-l1-{config.l1:g}-thr-{config.thr:g}",
-        again=context.where.again,
+        told=("run", "l1", "thr"),
+        steps=lambda: _steps(context, config, subject.run, recipe),
+        load=lambda: subjects.load_problem(context, subject.run, context.torch_device()),
+        timed_by=subject.run.id,
+        carry_out=lambda job: _carry_out(context, config, job, subject, recipe),
+        parents=[subject.parent("model")],
+        batch_size=config.batch_size,
     )
-    if isinstance(job, Run):
-        return job
-    with job:
-        return _carry_out(context, config, job, subject)
 
 
-def _plan(config: PruneConfig, run: Run) -> DryRun:
+def _recipe(config: PruneConfig, subject: subjects.Subject, augment: str) -> dict[str, Any]:
+    """What determines the L1 training, whatever its length: prunings with the same recipe share it."""
+    options = config.model_dump(mode="json", include=set(L1Config.model_fields) - {"epochs"})
+    parent = subject.parent("model").model_dump(mode="json")
+    return {"stage": "l1", "config": options | {"augment": augment}, "parent": parent}
+
+
+def _steps(context: Context, config: PruneConfig, run: Run, recipe: dict[str, Any]) -> list[Step]:
     record = run.record.data or {}
     train, test = int(record["train_count"]), int(record["test_count"])
-    looks = 1 + config.epochs * math.ceil(math.ceil(train / config.batch_size) / config.guard_every)
+    saved = context.store.saved_in_stage(recipe)
+    done = next((epoch for epoch in range(config.epochs, 0, -1) if saved.has(f"epoch-{epoch}")), 0)
+    left = config.epochs - done
+    looks = 1 + left * math.ceil(math.ceil(train / config.batch_size) / config.guard_every)
     samples = sum(n if config.samples == "all" else min(n, int(config.samples)) for n in (train, test))
-    return DryRun(
-        {
-            f"{config.epochs} epochs of training with the penalty": config.epochs * train,
-            f"{looks} looks of the guard": 2 * looks * min(config.guard_samples, train),
-            "figures before, regularised, unrefreshed and after": 4 * samples,
-            "BatchNorm refreshed": train,
-        }
-    )
+    shared = json.dumps(recipe, sort_keys=True)
+    return [
+        Step(f"{left} epochs of training with the penalty", left * train, "train", shared=shared),
+        Step(f"{looks} looks of the guard", 2 * looks * min(config.guard_samples, train), shared=f"guard {shared}"),
+        Step("figures before, regularised, unrefreshed and after", 4 * samples),
+        Step("BatchNorm refreshed", train),
+    ]
 
 
-def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subjects.Subject) -> Run:
+def _carry_out(
+    context: Context, config: PruneConfig, job: Job, subject: subjects.Subject, recipe: dict[str, Any]
+) -> Run:
     from rashomon_cli.science import evaluation, sparsity
     from rashomon_cli.science.batchnorm import refresh
 
@@ -121,13 +145,7 @@ def _carry_out(context: Context, config: PruneConfig, job: Job, subject: subject
     theta, buffers = subjects.load_model(context, loaded, subject, device)
     old_mask = weights.load_mask(loaded, subject.run, device) if subject.t is None else None
     where = sparsity.prunable(problem.module, layout, config.all_).to(device)
-    recipe: dict[str, Any] = {
-        "stage": "l1",
-        "config": config.model_dump(mode="json", include=set(L1Config.model_fields) - {"epochs"}),
-        "parent": subject.parent("model").model_dump(mode="json"),
-    }
-    recipe["config"] |= {"augment": job.request.config["augment"]}
-    with context.store.stage(recipe) as stage:
+    with job.stage(recipe) as stage:
         regularised = _regularise(
             context, config, stage, loaded, theta, buffers, where, old_mask, recipe["config"]["augment"]
         )

@@ -100,17 +100,17 @@ def load_problem(context: Context, run: Run, device: torch.device, float64: bool
     record = run.record
     if record.builder is None or record.data is None:
         raise Refused(f"run {run.name} keeps no model", "rashomon ls")
-    builder, warning = builders.of_record(record.builder)
-    if warning:
-        context.note(warning)
-    source = data.resolve(record.data["spec"], context.where.data_root)
-    if source.fingerprint != record.data["fingerprint"]:
-        context.note(f"the data {record.data['spec']} are not those that {run.name} was made with")
+    builder, other_builder = builders.of_record(record.builder)
+    source, other_data = data.of_record(record.data, context.where.data_root)
+    loss, other_loss = problems.loss_of_record(record.config, record.data)
+    for warning in (other_builder, other_data, other_loss):
+        if warning is not None:
+            context.note(warning)
     return problems.load(
         context,
         builder,
         source,
-        record.config["loss"],
+        loss,
         device=device,
         float64=float64,
         weight_decay=float(record.config["weight_decay"]),

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rashomon_cli.core.errors import Diverged, UsageError
-from rashomon_cli.core.options import Config, option
+from rashomon_cli.core.options import Config, RunName, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects, weights
-from rashomon_cli.operations.context import Context, DryRun
+from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.sources import builders, data
-from rashomon_cli.store import Job, Run
+from rashomon_cli.store import Job, Run, Store
 
 if TYPE_CHECKING:
     from rashomon_cli.science.training import TrainState
@@ -30,70 +31,82 @@ _CURVES = {
 class TrainConfig(Config):
     """Options of ``train``."""
 
-    model: str = option("preresnet20", "Builder: a name, name(width=8), path/to/file.py:factory or module:factory.")
+    model: str = option("preresnet20", "Builder: a name, name(width=8), file.py:factory or module:factory.", sweep="")
     data: str = option("cifar10", "Data: digits, photos, mnist, cifar10, folder:PATH, npz:PATH, module:factory.")
     loss: str = option("cross-entropy", "Loss: cross-entropy, mse, or module:function giving one value an example.")
-    init: str | None = option(None, "Run whose weights to start from; its pruning mask holds.", reference=True)
-    seed: int = option(0, "Seed of the initial parameters, the batches and the augmentation.", ge=0)
-    epochs: int = option(24, "Passes over the training data.", ge=1)
-    batch_size: int = option(128, "Examples a step.", ge=1)
-    lr: float = option(0.1, "Largest learning rate.", gt=0)
-    momentum: float = option(0.9, "Nesterov momentum; 0 for plain SGD.", ge=0, lt=1)
-    weight_decay: float = option(5e-4, "L2 penalty on all parameters.", ge=0)
+    init: RunName | None = option(None, "Run whose weights to start from; its pruning mask holds.", reference=True)
+    seed: int = option(0, "Seed of the initial parameters, the batches and the augmentation.", ge=0, sweep="s")
+    epochs: int = option(24, "Passes over the training data.", ge=1, sweep="e")
+    batch_size: int = option(128, "Examples a step.", ge=1, sweep="batch-")
+    lr: float = option(0.1, "Largest learning rate.", gt=0, sweep="lr-")
+    momentum: float = option(0.9, "Nesterov momentum; 0 for plain SGD.", ge=0, lt=1, sweep="momentum-")
+    weight_decay: float = option(5e-4, "L2 penalty on all parameters.", ge=0, sweep="wd-")
     schedule: Literal["one-cycle", "step", "constant"] = option("one-cycle", "Learning-rate schedule.")
-    label_smoothing: float = option(0.0, "Share of the uniform distribution in the training targets.", ge=0, lt=1)
+    label_smoothing: float = option(
+        0.0, "Share of the uniform distribution in the training targets.", ge=0, lt=1, sweep="smoothing-"
+    )
     augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation; auto: crop and flip natural images.")
     precision: Literal["auto", "bf16", "float32"] = option("auto", "Arithmetic of the training steps.")
     eval_samples: int = option(5000, "Examples of each split in the per-epoch figures.", ge=1, unit="examples")
 
 
-def train(context: Context, config: TrainConfig) -> Run | DryRun:
+def train(context: Context | Store, config: TrainConfig | None = None, /, **options: Any) -> Run:
     """Train one model and publish it as a run of kind ``model``.
 
     Args:
-        context: store and circumstances.
+        context: store and circumstances, or a store.
         config: the options.
+        options: instead of ``config``: fields of :class:`TrainConfig` and of
+            :class:`~rashomon_cli.operations.context.Where`.
 
     Returns:
-        The run, newly made or found finished; or the steps of a dry run.
+        The run, newly made or found finished.
 
     Raises:
         UsageError: if a name or value does not exist.
         Refused: if model, data and loss do not fit.
         Diverged: if a loss is not finite; the last good checkpoint is kept.
     """
-    context.notes.clear()
+    context, config = asked(context, TrainConfig, config, options)
+    return execute(context, plan(context, config), name=context.where.name)
+
+
+def plan(context: Context, config: TrainConfig) -> Plan:
+    """Check a training as far as that goes without importing torch, and count what it takes.
+
+    Raises:
+        UsageError: if a name or value does not exist.
+    """
     builder = builders.resolve(config.model)
-    source = data.resolve(config.data, context.where.data_root)
+    source = context.source(config.data)
     problems.check_loss(config.loss)
-    start = subjects.find(context, config.init, "model") if config.init else None
-    if context.where.dry_run:
-        found = source.load(context.store.cache)
-        each = min(config.eval_samples, len(found.x_train)) + min(config.eval_samples, len(found.x_test))
-        return DryRun(
-            {
-                f"{config.epochs} epochs of training": config.epochs * len(found.x_train),
-                "figures after each epoch": config.epochs * each,
-                "final figures on all data": len(found.x_train) + len(found.x_test),
-            }
-        )
     if config.label_smoothing and config.loss != "cross-entropy":
         raise UsageError("--label-smoothing needs the loss cross-entropy", "--label-smoothing 0")
+    start = subjects.find(context, config.init, "model") if config.init else None
     digests = {"data": source.fingerprint, "builder": builder.sha256, "loss": problems.loss_fingerprint(config.loss)}
-    fingerprints = {what: digest for what, digest in digests.items() if digest}
-    job = context.store.begin(
+    return Plan(
         "train",
         config.record() | {"model": str(builder.spec), "data": str(source.spec)},
-        parents=[start.parent("init")] if start else [],
-        fingerprints=fingerprints,
-        name=context.where.name,
         suggestion=f"{builder.short}-{source.spec.target.rpartition(':')[2].rpartition('/')[2]}-s{config.seed}",
-        again=context.where.again,
+        told=("seed",) if builder.spec.arguments else ("seed", "model"),
+        steps=lambda: _steps(config, source.load(context.store.cache)),
+        load=lambda: problems.load(context, builder, source, config.loss, device=context.torch_device()),
+        timed_by=f"{builder.spec} {source.spec}",
+        carry_out=lambda job: _carry_out(context, config, job, builder, source, start),
+        parents=[start.parent("init")] if start else [],
+        fingerprints={what: digest for what, digest in digests.items() if digest},
+        batch_size=config.batch_size,
     )
-    if isinstance(job, Run):
-        return job
-    with job:
-        return _carry_out(context, config, job, builder, source, start)
+
+
+def _steps(config: TrainConfig, found: data.Data) -> list[Step]:
+    train, test = len(found.x_train), len(found.x_test)
+    each = min(config.eval_samples, train) + min(config.eval_samples, test)
+    return [
+        Step(f"{config.epochs} epochs of training", config.epochs * train, "train"),
+        Step("figures after each epoch", config.epochs * each),
+        Step("final figures on all data", train + test),
+    ]
 
 
 def _carry_out(

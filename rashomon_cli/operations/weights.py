@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,66 @@ from rashomon_cli.store import Run
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
+
+
+def aliases(module: nn.Module) -> dict[str, str]:
+    """Names in a module's state dict, each with the one name that its layout has: tied tensors have several.
+
+    What the state dict lacks (buffers that are not persistent) and what is no parameter or buffer is left out.
+    """
+    own = {id(value): name for name, value in (*module.named_buffers(), *module.named_parameters())}
+    kept = module.state_dict(keep_vars=True)
+    return {name: own[id(value)] for name, value in kept.items() if id(value) in own}
+
+
+def pack(module: nn.Module, named: Mapping[str, Tensor]) -> dict[str, Array]:
+    """A state dict of a module from parameters and buffers by the names of its layout."""
+    return {alias: named[name].detach().cpu().numpy() for alias, name in aliases(module).items()}
+
+
+def unpack(
+    module: nn.Module,
+    found: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], Tensor],
+    what: str,
+    builder: str,
+) -> dict[str, Tensor]:
+    """Parameters and buffers of a module, by the names of its layout, from the tensors of a state dict.
+
+    A tied tensor may be there under all its names or under some; buffers that are not persistent are the module's own
+    where they are not there.
+
+    Args:
+        module: of the builder.
+        found: names and shapes of the tensors.
+        read: gives one of them, once all names and shapes fit.
+        what: says in an error what the tensors are.
+        builder: says in an error what the module is.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        Refused: if names or shapes are not those of the module, or copies of a tied tensor differ.
+    """
+    import torch
+
+    own = dict(module.named_parameters()) | dict(module.named_buffers())
+    names: dict[str, list[str]] = {name: [] for name in own}
+    for alias, name in aliases(module).items():
+        names[name].append(alias)
+    # Files of the first versions hold buffers that are not persistent, too.
+    present = {n: [alias for alias in dict.fromkeys((*each, n)) if alias in found] for n, each in names.items()}
+    needed = {name: present[name] or each[:1] for name, each in names.items()}
+    wanted = {alias: tuple(own[name].shape) for name, each in needed.items() for alias in each}
+    check_fit(wanted, found, what, builder)
+    tensors = {name: read(each[0]) if each else own[name].detach().clone() for name, each in needed.items()}
+    for name, each in present.items():
+        for alias in each[1:]:
+            if not torch.equal(tensors[name], read(alias)):
+                raise Refused(f"{what}: {each[0]} and {alias} are one tensor of {builder}, but differ", "save it again")
+    return tensors
 
 
 def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
@@ -27,19 +86,16 @@ def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple
     import torch
 
     arrays = run.tensors("model.safetensors")
-    layout, module = loaded.problem.layout, loaded.problem.module
-    wanted = dict(zip(layout.names, map(tuple, layout.shapes), strict=True))
-    wanted |= {name: tuple(value.shape) for name, value in module.named_buffers()}
-    found = {name: array.shape for name, array in arrays.items()}
-    check_fit(wanted, found, f"run {run.name}", str(loaded.builder.spec))
+    module = loaded.problem.module
     dtype = next(module.parameters()).dtype
 
-    def tensor(name: str) -> Tensor:
+    def read(name: str) -> Tensor:
         value = torch.from_numpy(np.array(arrays[name])).to(device)
         return value.to(dtype) if value.is_floating_point() else value
 
-    theta = layout.flatten({name: tensor(name) for name in layout.names})
-    return theta, {name: tensor(name) for name, _ in module.named_buffers()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    named = unpack(module, shapes, read, f"run {run.name}", str(loaded.builder.spec))
+    return loaded.problem.layout.flatten(named), {name: named[name] for name, _ in module.named_buffers()}
 
 
 def load_mask(loaded: problems.Loaded, run: Run, device: torch.device) -> Tensor | None:
@@ -65,17 +121,17 @@ def model_files(
 ) -> dict[str, tuple[dict[str, Array], dict[str, Any]]]:
     """The safetensors files of a model run: a state dict that plain PyTorch loads, and the mask where there is one."""
     layout = loaded.problem.layout
-    named = {**layout.split(theta), **buffers}
-    files: dict[str, tuple[dict[str, Array], dict[str, Any]]] = {
-        "model.safetensors": ({name: value.detach().cpu().numpy() for name, value in named.items()}, {})
-    }
+    state = pack(loaded.problem.module, {**layout.split(theta), **buffers})
+    files: dict[str, tuple[dict[str, Array], dict[str, Any]]] = {"model.safetensors": (state, {})}
     if mask is not None:
         kept = {name: (value != 0).cpu().numpy() for name, value in layout.split(mask).items()}
         files["mask.safetensors"] = (kept, {})
     return files
 
 
-def check_fit(wanted: dict[str, tuple[int, ...]], found: dict[str, Any], what: str, builder: str) -> None:
+def check_fit(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], what: str, builder: str
+) -> None:
     """Refuse tensors that are not those of a module.
 
     Raises:

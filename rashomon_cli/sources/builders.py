@@ -1,4 +1,4 @@
-"""Builders: functions that make a ``torch.nn.Module``; built in, or the user's own.
+"""Builders: functions that make a ``torch.nn.Module``; built in, of torchvision or timm, or the user's own.
 
 A builder gets the arguments of its specification; ``input_shape`` (without the batch axis) and ``num_classes`` are
 filled in from the data where its signature has them and the user gave none.
@@ -10,11 +10,12 @@ import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.core.errors import Refused, UsageError, unknown
 from rashomon_cli.core.specs import Spec, parse_spec
-from rashomon_cli.sources import imports
+from rashomon_cli.sources import imports, places, registries
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +28,8 @@ BUILT_IN = {
     "preresnet20": f"{_MODELS}.preresnet:preresnet20",
     "preresnet56": f"{_MODELS}.preresnet:preresnet56",
     "preresnet110": f"{_MODELS}.preresnet:preresnet110",
+    "preresnet164": f"{_MODELS}.preresnet:preresnet164",
+    "vgg16": f"{_MODELS}.vgg:vgg16",
 }
 
 
@@ -35,21 +38,53 @@ class Builder:
     """A way to make a model, without its parameters.
 
     Attributes:
-        spec: target and arguments as the user gave them.
+        spec: target and arguments; of a file its name alone, wherever it lies.
+        given: the target as the user typed it, or what loads it from here.
         sha256: digest of the user's source file; None for what is built in.
+        package: of torchvision or timm, with its version.
     """
 
     spec: Spec
-    sha256: str | None
+    given: str
+    sha256: str | None = None
+    package: str | None = None
 
     @property
     def short(self) -> str:
         """A word for run names."""
-        return self.spec.target.rpartition(":")[2] if self.sha256 else self.spec.target
+        return self.spec.target.rpartition(":")[2]
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` keeps."""
-        return {"target": self.spec.target, "arguments": self.spec.arguments, "sha256": self.sha256}
+        kept = {"target": self.given, "arguments": self.spec.arguments, "sha256": self.sha256}
+        path = places.path_of(self.given)
+        more = {"path": str(path) if path else None, "package": self.package}
+        return kept | {name: value for name, value in more.items() if value is not None}
+
+    def arguments(self, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
+        """The user's arguments, and those that follow from the data.
+
+        Args:
+            input_shape: shape of one input.
+            num_classes: number of outputs.
+
+        Returns:
+            Values by name.
+
+        Raises:
+            UsageError: if the builder has no such arguments.
+        """
+        given = dict(self.spec.arguments)
+        if registry := registries.split(self.spec.target):
+            return registries.defaults(*registry, given, input_shape, num_classes) | given
+        known = inspect.signature(self._factory()).parameters
+        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+        if lacking := [name for name in given if name not in known and not takes_any]:
+            near = difflib.get_close_matches(lacking[0], known, 1)
+            choices = ", ".join(name for name in known if name not in ("input_shape", "num_classes"))
+            hint = f"did you mean {near[0]}?" if near else f"it has: {choices or 'none'}"
+            raise UsageError(f"{self.spec.target} has no argument {lacking[0]!r}", hint)
+        return {n: v for n, v in (("input_shape", input_shape), ("num_classes", num_classes)) if n in known} | given
 
     def make(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         """Build the module; its initial parameters come from torch's global generator.
@@ -62,34 +97,45 @@ class Builder:
             A new module.
 
         Raises:
-            UsageError: if the builder has no such arguments.
+            UsageError: if there is no such builder, or it has no such arguments.
             Refused: if the builder fails or returns no module.
         """
         from torch import nn
 
         factory = self._factory()
-        arguments = dict(self.spec.arguments)
-        known = inspect.signature(factory).parameters
-        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
-        unknown = [name for name in arguments if name not in known and not takes_any]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], known, 1)
-            choices = ", ".join(name for name in known if name not in ("input_shape", "num_classes"))
-            hint = f"did you mean {near[0]}?" if near else f"it has: {choices or 'none'}"
-            raise UsageError(f"{self.spec.target} has no argument {unknown[0]!r}", hint)
-        for name, value in (("input_shape", input_shape), ("num_classes", num_classes)):
-            if name in known and name not in arguments:
-                arguments[name] = value
+        arguments = self.arguments(input_shape, num_classes)
         try:
             module = factory(**arguments)
-        except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
-            raise Refused(f"the builder {self.spec} failed: {error}", "check its arguments and the data") from error
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise Refused(f"the builder {self.spec} failed: {reason}", "check its arguments and the data") from error
         if not isinstance(module, nn.Module):
             raise Refused(f"the builder {self.spec} returned {type(module).__name__}, no torch.nn.Module")
         return module
 
+    def code(self, input_shape: tuple[int, ...], num_classes: int) -> tuple[str, str]:
+        """Plain Python that makes the module without this package's operations.
+
+        Args:
+            input_shape: shape of one input.
+            num_classes: number of outputs.
+
+        Returns:
+            The module to import, and an expression.
+        """
+        arguments = [f"{name}={value!r}" for name, value in self.arguments(input_shape, num_classes).items()]
+        if registry := registries.split(self.spec.target):
+            package, function = registries.CALLS[registry[0]]
+            return package, f"{package}.{function}({', '.join([repr(registry[1]), *arguments])})"
+        module, _, function = BUILT_IN.get(self.spec.target, self.given).rpartition(":")
+        if module.endswith(".py"):
+            return "runpy", f"runpy.run_path({str(Path(module).absolute())!r})[{function!r}]({', '.join(arguments)})"
+        return module, f"{module}.{function}({', '.join(arguments)})"
+
     def _factory(self) -> Callable[..., Any]:
-        found = imports.load(BUILT_IN.get(self.spec.target, self.spec.target))
+        if registry := registries.split(self.spec.target):
+            return registries.factory(*registry)
+        found = imports.load(BUILT_IN.get(self.spec.target, self.given))
         if not callable(found):
             raise UsageError(f"{self.spec.target} is no function", "name a function that returns a torch.nn.Module")
         factory: Callable[..., Any] = found
@@ -97,7 +143,7 @@ class Builder:
 
 
 def resolve(text: str) -> Builder:
-    """Check a builder's name without importing torch or the user's code.
+    """Check a builder's name without importing torch or the user's code; that of another package when it is made.
 
     Args:
         text: the specification, such as ``preresnet20(width=32)``.
@@ -106,16 +152,25 @@ def resolve(text: str) -> Builder:
         The builder.
 
     Raises:
-        UsageError: if there is no such builder or file.
+        UsageError: if there is no such builder, file or package.
     """
-    spec = parse_spec(text)
+    return find(parse_spec(text))
+
+
+def find(spec: Spec) -> Builder:
+    """The builder of a specification that was read.
+
+    Raises:
+        UsageError: if there is no such builder, file or package.
+    """
+    if registry := registries.split(spec.target):
+        return Builder(spec, spec.target, package=registries.installed(registry[0]))
     if spec.target in BUILT_IN:
-        return Builder(spec, None)
+        return Builder(spec, spec.target)
     if imports.is_import(spec.target):
-        return Builder(spec, imports.fingerprint(spec.target))
-    near = difflib.get_close_matches(spec.target, BUILT_IN, 1)
-    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(BUILT_IN)}, or path/to/file.py:factory"
-    raise UsageError(f"no model {spec.target!r}", hint)
+        bare = Spec(places.bare(spec.target), spec.arguments)
+        return Builder(bare, spec.target, imports.fingerprint(spec.target))
+    raise unknown("model", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, or path/to/file.py:factory")
 
 
 def of_record(record: dict[str, Any]) -> tuple[Builder, str | None]:
@@ -125,16 +180,17 @@ def of_record(record: dict[str, Any]) -> tuple[Builder, str | None]:
         record: what :meth:`Builder.record` returned.
 
     Returns:
-        The builder as it is now, and a warning where its source file changed since.
+        The builder as it is now, and a warning where its source file or package changed since.
 
     Raises:
-        UsageError: if the source file is gone.
+        UsageError: if the source file or package is gone.
     """
-    spec = Spec(record["target"], dict(record["arguments"]))
-    if record["sha256"] is None:
-        return Builder(spec, None), None
-    now = imports.fingerprint(spec.target)
-    if now == record["sha256"]:
-        return Builder(spec, now), None
-    warning = f"{spec.target} changed since the run was made: {record['sha256'][:12]} then, {str(now)[:12]} now"
-    return Builder(spec, now), warning
+    target = places.recalled(record["target"], record.get("path"))
+    now = find(Spec(target, dict(record["arguments"])))
+    if now.sha256 != record["sha256"]:
+        return now, imports.changed(target, record["sha256"], now.sha256)
+    # Runs of the first versions do not say which package.
+    before = record.get("package", now.package)
+    if now.package != before:
+        return now, f"{now.spec.target} was made with {before}, here is {now.package}"
+    return now, None

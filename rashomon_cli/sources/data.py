@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from rashomon_cli.core.cache import ArrayCache, NoCache
-from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.core.errors import Refused, UsageError, unknown
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.core.specs import Spec, parse_spec
-from rashomon_cli.sources import imports
+from rashomon_cli.sources import imports, places
 
 
 @dataclass(frozen=True)
@@ -104,16 +103,18 @@ class Source:
     """Where data come from, before they are read.
 
     Attributes:
-        spec: target and arguments as the user gave them.
+        spec: target and arguments; of a file its name alone, wherever it lies.
         fingerprint: digest of what the files are (names and sizes, or contents).
         read: reads and decodes.
         cached: whether decoding is slow enough to keep its outcome.
+        given: the specification as the user typed it, or what finds the files from here; None where that is ``spec``.
     """
 
     spec: Spec
     fingerprint: str
     read: Callable[[], Data]
     cached: bool = False
+    given: Spec | None = None
 
     def load(self, cache: ArrayCache | None = None) -> Data:
         """Read the data, from the cache where it has them.
@@ -156,9 +157,22 @@ def resolve(text: str, data_root: Path | None = None) -> Source:
     Raises:
         UsageError: if there is no such source or its files are missing.
     """
+    return find(parse_spec(text), data_root)
+
+
+def find(spec: Spec, data_root: Path | None = None) -> Source:
+    """The source of a specification that was read.
+
+    Raises:
+        UsageError: if there is no such source or its files are missing.
+    """
+    bare = Spec(places.bare(spec.target), spec.arguments)
+    return replace(_source(spec, bare, data_root), spec=bare, given=spec)
+
+
+def _source(spec: Spec, bare: Spec, data_root: Path | None) -> Source:
     from rashomon_cli.sources.datasets import BUILT_IN, archive, folder
 
-    spec = parse_spec(text)
     if "train" in spec.arguments:
         return _subset(spec, data_root)
     if spec.target.startswith("folder:"):
@@ -171,17 +185,18 @@ def resolve(text: str, data_root: Path | None = None) -> Source:
         return BUILT_IN[spec.target](spec, data_root)
     if imports.is_import(spec.target):
         digest = imports.fingerprint(spec.target) or ""
-        return Source(spec, hashlib.sha256(f"{spec} {digest}".encode()).hexdigest(), lambda: _made(spec))
-    near = difflib.get_close_matches(spec.target, BUILT_IN, 1)
-    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(BUILT_IN)}, folder:PATH, npz:PATH"
-    raise UsageError(f"no data set {spec.target!r}", hint)
+        return Source(spec, hashlib.sha256(f"{bare} {digest}".encode()).hexdigest(), lambda: _made(spec))
+    raise unknown("data set", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, folder:PATH, npz:PATH")
 
 
 def record(source: Source, data: Data) -> dict[str, Any]:
     """What ``run.json`` keeps of the data: enough to load them again and to fit other data to the model."""
     statistics = data.statistics()
+    given = source.given or source.spec
+    path = places.path_of(given.target)
     return {
-        "spec": str(source.spec),
+        "spec": str(given),
+        **({"path": str(path)} if path else {}),
         "fingerprint": source.fingerprint,
         "input_shape": list(data.input_shape),
         "num_classes": data.num_classes,
@@ -194,21 +209,41 @@ def record(source: Source, data: Data) -> dict[str, Any]:
     }
 
 
+def of_record(record: dict[str, Any], data_root: Path | None) -> tuple[Source, str | None]:
+    """The source of a run's record.
+
+    Args:
+        record: what :func:`record` returned.
+        data_root: where files of named data sets are.
+
+    Returns:
+        The source as it is now, and a warning where its files changed since.
+
+    Raises:
+        UsageError: if its files are gone.
+    """
+    spec = parse_spec(record["spec"])
+    source = find(Spec(places.recalled(spec.target, record.get("path")), spec.arguments), data_root)
+    if source.fingerprint == record["fingerprint"]:
+        return source, None
+    return source, imports.changed(f"the data {source.given}", record["fingerprint"], source.fingerprint)
+
+
 def _subset(spec: Spec, data_root: Path | None) -> Source:
     arguments = dict(spec.arguments)
     count = arguments.pop("train")
     if not isinstance(count, int) or count < 1:
         raise UsageError(f"train={count!r} in {spec} is no number of examples", f"{spec.target}(train=10000)")
-    whole = resolve(str(Spec(spec.target, arguments)), data_root)
+    whole = find(Spec(spec.target, arguments), data_root)
 
     def cut(data: Data) -> Data:
         if count > len(data.x_train):
-            raise UsageError(f"{spec}: there are only {len(data.x_train)} training examples", f"--data {whole.spec}")
+            raise UsageError(f"{spec}: there are only {len(data.x_train)} training examples", f"--data {whole.given}")
         chosen = np.sort(np.random.default_rng(derive(0, "train subset")).permutation(len(data.x_train))[:count])
         return replace(data, x_train=data.x_train[chosen], y_train=data.y_train[chosen])
 
     digest = hashlib.sha256(f"{whole.fingerprint} train={count}".encode()).hexdigest()
-    return _Subset(spec, digest, whole.read, whole.cached, whole, cut)
+    return _Subset(spec, digest, whole.read, whole.cached, None, whole, cut)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ def fingerprint(target: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
 
 
+def changed(target: str, then: str | None, now: str | None) -> str:
+    """The warning that what a user named is no longer what it was."""
+    was, found = ((digest or "no file")[:12] for digest in (then, now))
+    return f"{target} changed since the run was made: {was} then, {found} now"
+
+
 def load(target: str) -> Any:
     """Import the object that a target names.
 

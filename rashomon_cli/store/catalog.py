@@ -1,61 +1,75 @@
 """The SQLite index over ``run.json`` and ``label.json``: fast to list and look up, rebuilt at any time.
 
-Writers use WAL, a 30 s time-out and ``BEGIN IMMEDIATE``; sqlite-utils' own deferred transactions fail under 8 writers.
+Writers use WAL, a 30 s time-out and ``BEGIN IMMEDIATE``; deferred transactions fail under 8 writers.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 TIMEOUT_S = 30.0
-VERSION = 1
-DAMAGED = 2  # in the column ``finished``, where 0 is unfinished and 1 finished
-_COLUMNS = {
-    "id": str,
-    "name": str,
-    "finished": int,
-    "key": str,
-    "operation": str,
-    "kind": str,
-    "started": str,
-    "metrics": str,
-    "record": str,
-}
+VERSION = 2
+COLUMNS = ("id", "name", "tags", "finished", "key", "operation", "kind", "parents", "metrics", "files", "record")
+_TABLES = f"""
+CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(f"{column} NOT NULL" for column in COLUMNS[1:])});
+CREATE INDEX runs_by_key ON runs (key);
+CREATE TABLE stale (id TEXT PRIMARY KEY);
+PRAGMA user_version = {VERSION};
+"""
+_PUT = f"INSERT OR REPLACE INTO runs VALUES ({', '.join(f':{column}' for column in COLUMNS)})"
+
+Row = dict[str, Any]
+
+
+class OtherVersion(sqlite3.DatabaseError):
+    """A database that is empty, or that another version of this package made."""
 
 
 class Catalog:
-    """One row per run folder, finished or not.
+    """One row per run folder, finished or not; see :mod:`rashomon_cli.store.rows` for what is in it.
 
     Args:
-        path: the database file, or ``":memory:"`` where the store cannot be written.
+        path: the database file, which :meth:`create` made.
 
     Raises:
-        sqlite3.DatabaseError: if it is no database or of another version; then it can be made anew.
+        OtherVersion: if it is new, or another version made it.
+        sqlite3.DatabaseError: if it is no database, or cannot be opened.
     """
 
     def __init__(self, path: Path | str) -> None:
-        connection = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None)
-        self._db = Database(connection)
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal" and path != ":memory:":
+        self._connection = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None)
+        try:
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION and path != ":memory:":
+                raise OtherVersion(f"the catalog has version {version}, not {VERSION}")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path) -> None:
+        """Make an empty database file.
+
+        Raises:
+            sqlite3.OperationalError: if it cannot be written.
+        """
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
             connection.execute("PRAGMA journal_mode=WAL")
-        made = {"runs", "stale"} <= set(self._db.table_names())
-        if made and connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            connection.executescript(_TABLES)
+        finally:
             connection.close()
-            raise sqlite3.DatabaseError("the catalog is of another version")
-        if not made:
-            with self.writing():
-                connection.execute(f"PRAGMA user_version = {VERSION}")
-                self._db.table("runs").create(_COLUMNS, pk="id", if_not_exists=True)
-                self._db.table("runs").create_index(["name"], if_not_exists=True)
-                self._db.table("runs").create_index(["key"], if_not_exists=True)
-                self._db.table("stale").create({"id": str}, pk="id", if_not_exists=True)
+
+    @classmethod
+    def in_memory(cls) -> Catalog:
+        """An empty catalog of this process's own."""
+        catalog = cls(":memory:")
+        catalog._connection.executescript(_TABLES)
+        return catalog
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -64,30 +78,31 @@ class Catalog:
         Raises:
             sqlite3.OperationalError: if the database stays locked for 30 s or cannot be written.
         """
-        connection = self._db.conn
-        connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            connection.execute("ROLLBACK")
+            self._connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
+        self._connection.execute("COMMIT")
 
-    def put(self, rows: Iterable[dict[str, Any]], gone: Iterable[str] = ()) -> None:
+    def put(self, rows: Iterable[Row], gone: Iterable[str] = ()) -> None:
         """Insert or replace rows, and delete others, in one transaction.
+
+        Args:
+            rows: taken one by one within the transaction, so what they are read from is not older than it.
+            gone: ids.
 
         Raises:
             sqlite3.OperationalError: as :meth:`writing`.
         """
-        rows, gone = list(rows), list(gone)
-        statement = (
-            f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + c for c in _COLUMNS)})"
-        )
+        lost = [(run,) for run in gone]
         with self.writing():
-            self._db.conn.executemany(statement, rows)
-            done = [(row["id"],) for row in rows] + [(run,) for run in gone]
-            self._db.conn.executemany("DELETE FROM stale WHERE id = ?", done)
-            self._db.conn.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in gone])
+            for row in rows:
+                self._connection.execute(_PUT, row)
+                self._connection.execute("DELETE FROM stale WHERE id = ?", (row["id"],))
+            self._connection.executemany("DELETE FROM stale WHERE id = ?", lost)
+            self._connection.executemany("DELETE FROM runs WHERE id = ?", lost)
 
     def mark_stale(self, run: str) -> None:
         """Note that a run's files are about to change, so that a crash in between heals.
@@ -96,20 +111,22 @@ class Catalog:
             sqlite3.OperationalError: as :meth:`writing`.
         """
         with self.writing():
-            self._db.conn.execute("INSERT OR REPLACE INTO stale (id) VALUES (?)", (run,))
+            self._connection.execute("INSERT OR REPLACE INTO stale VALUES (?)", (run,))
 
-    def settled(self) -> set[str]:
-        """Ids whose row is known to be right: finished and not marked."""
-        query = "SELECT id FROM runs WHERE finished = 1 AND id NOT IN (SELECT id FROM stale)"
-        return {row[0] for row in self._db.conn.execute(query)}
+    def settled(self) -> dict[str, bool]:
+        """For every id, whether its row is known to be right: finished and not marked."""
+        stale = {run for (run,) in self._connection.execute("SELECT id FROM stale")}
+        found = self._connection.execute("SELECT id, finished FROM runs")
+        return {run: finished == 1 and run not in stale for run, finished in found}
 
-    def ids(self) -> set[str]:
-        """Ids of all rows."""
-        return {row[0] for row in self._db.conn.execute("SELECT id FROM runs")}
+    def names(self) -> dict[str, str]:
+        """The present name of every run by id, oldest first."""
+        return dict(self._connection.execute("SELECT id, name FROM runs ORDER BY id").fetchall())
 
-    def rows(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+    def rows(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[Row]:
         """Rows in the order of their ids, which is the order of their beginnings."""
-        return list(self._db.query(f"SELECT * FROM runs WHERE {where} ORDER BY id", arguments))
+        query = f"SELECT {', '.join(COLUMNS)} FROM runs WHERE {where} ORDER BY id"
+        return [dict(zip(COLUMNS, values)) for values in self._connection.execute(query, arguments)]
 
     def clear(self) -> None:
         """Forget every row.
@@ -118,35 +135,9 @@ class Catalog:
             sqlite3.OperationalError: as :meth:`writing`.
         """
         with self.writing():
-            self._db.conn.execute("DELETE FROM runs")
-            self._db.conn.execute("DELETE FROM stale")
+            self._connection.execute("DELETE FROM runs")
+            self._connection.execute("DELETE FROM stale")
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.conn.close()
-
-
-def row_of(run_id: str, name: str, request: Any, record: Any | None, *, damaged: bool = False) -> dict[str, Any]:
-    """The catalog's row of a run folder.
-
-    Args:
-        run_id: the ULID.
-        name: present name.
-        request: the :class:`Request`, or None where it could not be read.
-        record: the :class:`RunRecord`, or None while unfinished.
-        damaged: whether there is a ``run.json`` that cannot be read.
-
-    Returns:
-        Values by column.
-    """
-    return {
-        "id": run_id,
-        "name": name,
-        "finished": DAMAGED if damaged else int(record is not None),
-        "key": record.key if record else (request.key if request else ""),
-        "operation": record.operation if record else (request.operation if request else ""),
-        "kind": record.kind if record else "",
-        "started": record.started if record else "",
-        "metrics": json.dumps(record.metrics if record else {}),
-        "record": record.model_dump_json() if record else "",
-    }
+        self._connection.close()

@@ -14,7 +14,7 @@ import numpy as np
 
 from rashomon_cli.core.errors import Damaged
 from rashomon_cli.core.results import Array, Result, Variable
-from rashomon_cli.store import durable
+from rashomon_cli.store import durable, seals
 
 FORMAT_VERSION = 1
 _ERROR = "_stderr"
@@ -62,7 +62,7 @@ def load_variables(path: Path) -> dict[str, dict[str, Variable]]:
 
 
 def save_part(path: Path, result: Result) -> None:
-    """Write one resumable step as a single file.
+    """Write one resumable step as a single HDF5 file with its SHA-256 behind, which HDF5 readers pass over.
 
     Raises:
         OSError: if the disk refuses.
@@ -77,23 +77,26 @@ def save_part(path: Path, result: Result) -> None:
             tensors = file.create_group("tensors")
             for name, value in result.tensors.items():
                 tensors.create_dataset(name.replace("/", "\\"), data=value)
+        seals.append_digest(beside)
 
     durable.write(path, fill)
 
 
 def load_part(path: Path) -> Result:
-    """Read a step written by :func:`save_part`.
+    """Read a step written by :func:`save_part`, once it was compared with the SHA-256 at its end.
 
     Raises:
-        Damaged: if it cannot be read.
+        Damaged: if it cannot be read, or was altered.
+        FileNotFoundError: if it does not exist.
     """
+    seals.check_digest(path)
     try:
         with h5py.File(path, "r") as file:
             _check(file, path, "rashomon-part")
             tensors = {name.replace("\\", "/"): np.asarray(data[()]) for name, data in file["tensors"].items()}
             return Result(_read_group(file["variables"]), tensors, json.loads(file.attrs["metrics"]))
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise Damaged(f"the checkpoint {path} cannot be read: {error}", f"rm -r {path.parent}") from None
+        raise Damaged(f"the checkpoint {path} cannot be read: {error}") from None
 
 
 def _check(file: h5py.File, path: Path, wanted: str) -> None:

@@ -2,101 +2,144 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import sqlite3
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from rashomon_cli.core.errors import Damaged
-from rashomon_cli.store.catalog import Catalog, row_of
-from rashomon_cli.store.records import Label, Request, RunRecord, read
+from rashomon_cli.store.catalog import Catalog, OtherVersion, Row
+from rashomon_cli.store.locks import locked
+from rashomon_cli.store.names import is_id
+from rashomon_cli.store.rows import FINISHED, parsed, row_of_folder
+
+T = TypeVar("T")
+_OUT_OF_REACH = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
 
 
 class Index:
     """The catalog of a store, opened on the first look and rebuilt where it cannot be read.
 
     Args:
-        root: the store's folder.
+        root: the store's folder; while it does not exist, there is nothing in the catalog and none is made.
     """
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._runs = root / "runs"
         self._path = root / "catalog.db"
         self._catalog: Catalog | None = None
 
     def look(self) -> Catalog:
         """The catalog, brought in line with the folders."""
-        try:
-            return self._reconcile()
-        except sqlite3.OperationalError:
-            # Locked for too long, or a folder that cannot be written: an index of this process's own.
-            self._catalog = Catalog(":memory:")
-        except sqlite3.DatabaseError:
-            self._discard()
-        return self._reconcile()
+        return self._sound(lambda catalog: catalog)
+
+    def rows(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[Row]:
+        """Parsed rows of the catalog in the order of their ids, once it is in line with the folders."""
+        return self._sound(lambda catalog: [parsed(row) for row in catalog.rows(where, arguments)])
+
+    def names(self) -> dict[str, str]:
+        """The present name of every run by id, once the catalog is in line with the folders."""
+        return self._sound(lambda catalog: catalog.names())
+
+    def refresh(self, *runs: str) -> None:
+        """Read run folders again that have just been written."""
+        self._sound(lambda catalog: self._update(catalog, runs))
+
+    def forget(self, *runs: str) -> None:
+        """Delete rows of runs that are about to be moved away."""
+        self._sound(lambda catalog: catalog.put((), runs))
 
     def rebuild(self) -> Catalog:
         """Forget every row and read all run folders again; the caller holds the lock on them."""
-        try:
-            self._open().clear()
-        except sqlite3.OperationalError:
-            self._catalog = Catalog(":memory:")
-        except sqlite3.DatabaseError:
-            self._discard()
+
+        def forget(catalog: Catalog) -> Catalog:
+            catalog.clear()
+            return catalog
+
+        self._sound(forget)
         return self.look()
 
-    def _open(self) -> Catalog:
-        if self._catalog is None:
-            self._catalog = Catalog(self._path)
-        return self._catalog
-
-    def _discard(self) -> None:
+    def close(self) -> None:
+        """Close the database; the next look opens it again."""
         if self._catalog is not None:
             self._catalog.close()
             self._catalog = None
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    def _sound(self, use: Callable[[Catalog], T]) -> T:
+        """What is made of the catalog, which is replaced where it turns out to be broken or out of reach."""
+        try:
+            return use(self._reconcile())
+        except (sqlite3.DatabaseError, ValueError) as error:
+            self.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUT_OF_REACH:
+                self._catalog = Catalog.in_memory()
+            else:
+                self._catalog = self._renewed(broken=True)
+        return use(self._reconcile())
+
+    def _open(self) -> Catalog:
+        if self._catalog is None:
+            if not self._runs.is_dir():
+                return Catalog.in_memory()
+            try:
+                self._catalog = Catalog(self._path)
+            except OtherVersion:
+                self._catalog = self._renewed(broken=False)
+        return self._catalog
+
+    def _renewed(self, *, broken: bool) -> Catalog:
+        """An empty database in the place of a missing, broken or older one; in memory where none can be written.
+
+        Args:
+            broken: do not look whether another process has replaced it while this one waited.
+        """
+        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        with locked(self._root):
+            if not broken:
+                with contextlib.suppress(OtherVersion):
+                    return Catalog(self._path)
+            try:
+                Catalog.create(beside)
+                for suffix in ("", "-wal", "-shm"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                os.replace(beside, self._path)
+                return Catalog(self._path)
+            except (sqlite3.OperationalError, OSError):
+                return Catalog.in_memory()
 
     def _reconcile(self) -> Catalog:
         catalog = self._open()
-        known = catalog.ids()  # before the folders are read: a run begun in between must not look like one that is gone
-        present = {entry.name for entry in os.scandir(self._runs) if entry.is_dir() and not entry.name.startswith(".")}
-        rows = [row for run in sorted(present - catalog.settled()) if (row := self._row(run)) is not None]
-        changed = [row for row in rows if row["finished"] == 1 or catalog.rows("id = ?", (row["id"],)) != [row]]
-        if changed or known - present:
-            catalog.put(changed, known - present)
+        settled = catalog.settled()  # before the folders: a run begun in between must not look like one that is gone
+        present = present_runs(self._runs)
+        open_ = sorted(run for run in present if not settled.get(run))
+        gone = settled.keys() - present
+        rows = [row for run in open_ if (row := row_of_folder(self._runs / run)) is not None]
+        changed = [row for row in rows if row["finished"] == FINISHED or catalog.rows("id = ?", (row["id"],)) != [row]]
+        if changed or gone:
+            self._update(catalog, [row["id"] for row in changed], gone)
         return catalog
 
-    def _row(self, run_id: str) -> dict[str, Any] | None:
-        folder = self._runs / run_id
-        published = (folder / "run.json").exists()
-        try:
-            if published:
-                return row_of(run_id, label_of(folder).name, None, read(folder / "run.json", RunRecord))
-        except FileNotFoundError:
-            return None
-        except Damaged:
-            pass
-        try:
-            request = read(folder / "request.json", Request)
-        except (FileNotFoundError, Damaged):
-            if not published:
-                return None
-            request = None
-        try:
-            name = label_of(folder).name
-        except Damaged:
-            name = run_id
-        return row_of(run_id, name, request, None, damaged=published)
+    def _update(self, catalog: Catalog, runs: Sequence[str], gone: Collection[str] = ()) -> None:
+        # Read a second time, within the transaction: a name may have been changed since the first.
+        found = (row_of_folder(self._runs / run) for run in runs)
+        catalog.put((row for row in found if row is not None), gone)
 
 
-def label_of(folder: Path) -> Label:
-    """The name and tags of a run folder; its id is its name where no label was written.
-
-    Raises:
-        Damaged: if the label cannot be read.
-    """
+def present_runs(folder: Path) -> set[str]:
+    """Ids of the run folders in a folder; nothing where it does not exist."""
     try:
-        return read(folder / "label.json", Label)
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if is_id(entry.name) and entry.is_dir()}
     except FileNotFoundError:
-        return Label(name=folder.name)
+        return set()

@@ -6,15 +6,18 @@ import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.core.results import Array, Metric, Variable
-from rashomon_cli.store import durable, hdf5, tensors
+from rashomon_cli.store import durable, records
 from rashomon_cli.store.locks import FolderLock
-from rashomon_cli.store.parts import LockedParts
+from rashomon_cli.store.parts import LockedParts, Stage
 from rashomon_cli.store.records import Artifact, Kind, Label, Request, RunRecord, clean
 from rashomon_cli.store.run import Run
+from rashomon_cli.store.stages import note_stage, open_stage
+
+if TYPE_CHECKING:
+    from rashomon_cli.core.results import Array, Metric, Variable
 
 
 class Job(LockedParts):
@@ -34,7 +37,10 @@ class Job(LockedParts):
         request: Request,
         label: Label,
         lock: FolderLock,
+        *,
+        stages: Path,
         on_publish: Callable[[Run], None],
+        on_refusal: Callable[[], None],
         resumed: bool,
     ) -> None:
         super().__init__(folder / "parts", lock)
@@ -43,14 +49,39 @@ class Job(LockedParts):
         self.request = request
         self.label = label
         self.resumed = resumed
+        self._stages = stages
         self._on_publish = on_publish
+        self._on_refusal = on_refusal
         self._started = _now()
 
     def __exit__(self, *error: object) -> None:
         """Give the lock back; a run that was refused before anything of it was saved leaves no trace."""
-        if error[0] is not None and not self._parts_folder.exists() and not (self.folder / "run.json").exists():
+        traceless = not self._parts_folder.exists() and not (self.folder / "run.json").exists()
+        if error[0] is not None and traceless:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._on_refusal()
         super().__exit__(*error)
+
+    def stage(self, recipe: Mapping[str, Any]) -> Stage:
+        """The locked stage of a recipe, and a durable note that this run needs it until it is published.
+
+        Args:
+            recipe: JSON values that determine the computation.
+
+        Returns:
+            Its parts, whoever saved them.
+
+        Raises:
+            Busy: if another process works on it.
+            OSError: if the disk refuses.
+        """
+        stage = open_stage(self._stages, recipe)
+        try:
+            note_stage(self._parts_folder, stage.key)
+        except BaseException:
+            stage.release()
+            raise
+        return stage
 
     def require(self, size: int) -> None:
         """Refuse to begin where the disk has less space than the run will need.
@@ -90,6 +121,8 @@ class Job(LockedParts):
         Raises:
             OSError: if the disk refuses; the job can be resumed then.
         """
+        from rashomon_cli.store import hdf5, tensors
+
         names: list[tuple[str, str]] = []
         for name, (arrays, header) in (tensor_files or {}).items():
             tensors.save(self.folder / name, arrays, header)
@@ -115,7 +148,7 @@ class Job(LockedParts):
             finished=_now(),
             **details,
         )
-        durable.write_json(self.folder / "run.json", record.model_dump(mode="json"))
+        records.write(self.folder / "run.json", record)
         shutil.rmtree(self.folder / "parts", ignore_errors=True)
         run = Run(self.folder, record, self.label)
         self._on_publish(run)

@@ -14,32 +14,40 @@ _PAUSE_S = 0.05
 
 
 class FolderLock:
-    """An exclusive ``flock`` on a folder, held until :meth:`release` or the end of the process."""
+    """A ``flock`` on a folder, held until :meth:`release` or the end of the process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def take(cls, folder: Path, *, wait: bool) -> FolderLock | None:
+    def take(cls, folder: Path, *, wait: bool, shared: bool = False) -> FolderLock | None:
         """Lock a folder.
 
         Args:
             folder: an existing folder.
             wait: wait for another holder, or return None at once.
+            shared: let others have a shared lock at the same time.
 
         Returns:
             The lock, or None where another process holds it.
+
+        Raises:
+            FileNotFoundError: if the folder is gone, even when it went while it was waited for.
         """
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return cls(descriptor)
+        kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+        while True:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, kind)
+                if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                    return cls(descriptor)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # what was locked has been moved away, and another folder has its name
 
     @classmethod
     def seize(cls, folder: Path) -> FolderLock | None:
@@ -50,6 +58,9 @@ class FolderLock:
 
         Returns:
             The lock, or None where another process keeps it.
+
+        Raises:
+            FileNotFoundError: if the folder is gone.
         """
         for _ in range(_TRIES):
             lock = cls.take(folder, wait=False)
@@ -67,7 +78,11 @@ class FolderLock:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock for the length of a block, waiting for it."""
+    """Hold a folder's lock for the length of a block, waiting for it.
+
+    Raises:
+        FileNotFoundError: if the folder is gone.
+    """
     lock = FolderLock.take(folder, wait=True)
     try:
         yield
@@ -77,8 +92,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether some process holds the folder's lock."""
-    lock = FolderLock.take(folder, wait=False)
+    """Whether some process holds the folder's lock; nobody holds that of a folder that is gone."""
+    try:
+        lock = FolderLock.take(folder, wait=False, shared=True)
+    except FileNotFoundError:
+        return False
     if lock is None:
         return True
     lock.release()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rashomon_cli.core.errors import Damaged
-from rashomon_cli.core.results import Result
-from rashomon_cli.store import hdf5
 from rashomon_cli.store.locks import FolderLock
+
+if TYPE_CHECKING:
+    from rashomon_cli.core.results import Result
 
 
 class Parts:
@@ -23,13 +24,16 @@ class Parts:
 
     def part(self, key: str) -> Result | None:
         """A step saved earlier, or None where there is none that can be read."""
-        path = self._parts_folder / f"{key}.h5"
-        if not path.exists():
-            return None
+        from rashomon_cli.store import hdf5
+
         try:
-            return hdf5.load_part(path)
-        except Damaged:
+            return hdf5.load_part(self._parts_folder / f"{key}.h5")
+        except (Damaged, FileNotFoundError):
             return None
+
+    def has(self, key: str) -> bool:
+        """Whether a step was saved, readable or not."""
+        return (self._parts_folder / f"{key}.h5").exists()
 
     def save(self, key: str, result: Result) -> None:
         """Keep a step durably, replacing what was kept under the same key.
@@ -37,6 +41,8 @@ class Parts:
         Raises:
             OSError: if the disk refuses; the earlier content is intact then.
         """
+        from rashomon_cli.store import hdf5
+
         self._parts_folder.mkdir(exist_ok=True)
         hdf5.save_part(self._parts_folder / f"{key}.h5", result)
 
@@ -68,3 +74,8 @@ class LockedParts(Parts):
 
 class Stage(LockedParts):
     """Steps that several runs share."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the recipe, which is the folder's name."""
+        return self._parts_folder.name

@@ -1,6 +1,7 @@
-"""The JSON documents of a run: ``request.json`` (what was asked) and ``run.json`` (what came of it).
+"""The JSON documents of a run: ``request.json`` (what was asked), ``run.json`` (what came of it), ``label.json``.
 
-Each carries a schema version. A newer one is refused; older ones are migrated on read.
+Each carries a schema version, and ends with its own SHA-256 since schema 2. A newer one is refused; older ones are
+migrated on read.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rashomon_cli.core.errors import Damaged
-from rashomon_cli.store import durable
+from rashomon_cli.store import durable, seals
+from rashomon_cli.store.names import NAME
 
-SCHEMA = 1
+SCHEMA = 2
+_UNSEALED = 1  # the last schema without a digest
 
 Kind = Literal["model", "path", "measurement", "comparison"]
+
+
+Word = Annotated[str, Field(pattern=NAME)]
 
 
 class _Document(BaseModel):
@@ -43,9 +49,9 @@ class Parent(_Document):
 class Artifact(_Document):
     """A file of a run; ``path`` is relative to the run's folder."""
 
-    path: str
+    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+=-]*$")
     sha256: str
-    bytes: int
+    bytes: int = Field(ge=0, lt=2**63)
     kind: str
 
 
@@ -95,8 +101,8 @@ class Label(_Document):
     """Name and tags, in a file of their own so that renaming touches no hash."""
 
     schema_version: int = SCHEMA
-    name: str
-    tags: list[str] = []
+    name: Word
+    tags: list[Word] = []
 
 
 def clean(value: Any) -> Any:
@@ -110,6 +116,15 @@ def clean(value: Any) -> Any:
     return value
 
 
+def write(path: Path, document: _Document) -> None:
+    """Write a document durably, with its digest at the end.
+
+    Raises:
+        OSError: if the disk refuses; the old content is intact then.
+    """
+    durable.write(path, seals.seal(document.model_dump(mode="json")))
+
+
 def read(path: Path, model: type[D]) -> D:
     """Read and check a document.
 
@@ -121,17 +136,31 @@ def read(path: Path, model: type[D]) -> D:
         The document, migrated to the current schema.
 
     Raises:
-        Damaged: if it is no such document, or of a newer schema than this version knows.
+        Damaged: if it is no such document, a bit of it was flipped, or it is of a newer schema than this version knows.
         FileNotFoundError: if there is no such file.
     """
-    content = durable.read_json(path)
     where = f"{path.name} of run {path.parent.name}"
-    version = content.get("schema_version") if isinstance(content, dict) else None
+    hint = "restore the file from a copy; rashomon check lists all damage"
+    content = durable.read(path)
+    sealed = seals.is_sealed(content)
+    if sealed and not seals.is_intact(content):
+        raise Damaged(f"{where} was altered: it does not fit the SHA-256 at its end", hint)
+    document = durable.parse_json(content, where)
+    version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA:
         raise Damaged(f"{where} has schema {version}; this version reads up to {SCHEMA}", "upgrade rashomon-cli")
+    if not isinstance(document, dict) or (version != _UNSEALED and not sealed):
+        raise Damaged(f"{where} is damaged: it does not end with its SHA-256", hint)
     try:
-        return model.model_validate(content)
+        return model.model_validate(_migrated(document))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise Damaged(f"{where} is damaged at {place!r}: {first['msg']}", "restore the file from a copy") from None
+        raise Damaged(f"{where} is damaged at {place!r}: {first['msg']}", hint) from None
+
+
+def _migrated(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of this or an older schema as one of this schema; schema 1 had the same fields and no digest."""
+    if document["schema_version"] != _UNSEALED:
+        del document[seals.FIELD]
+    return document | {"schema_version": SCHEMA}

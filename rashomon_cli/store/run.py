@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon_cli.core.errors import Damaged, Refused
-from rashomon_cli.core.results import Array, Variable
-from rashomon_cli.store import durable, hdf5, tensors
+from rashomon_cli.store import durable
 from rashomon_cli.store.records import Artifact, Label, RunRecord
+
+if TYPE_CHECKING:
+    from rashomon_cli.core.results import Array, Variable
 
 
 class Run:
@@ -85,6 +87,8 @@ class Run:
             Damaged: if the file is missing or altered.
             Refused: if the run has no such file.
         """
+        from rashomon_cli.store import tensors
+
         return tensors.load(self.verified(path))[0]
 
     def measurements(self) -> dict[str, dict[str, Variable]]:
@@ -94,4 +98,6 @@ class Run:
             Damaged: if the file is missing or altered.
             Refused: if the run has none.
         """
+        from rashomon_cli.store import hdf5
+
         return hdf5.load_variables(self.verified("metrics.h5"))

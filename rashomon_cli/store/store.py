@@ -1,84 +1,62 @@
-"""A store: a folder of runs. See DESIGN in README.md for its layout and the order in which files appear."""
+"""A store: a folder of runs in which new ones are begun. See README.md for its layout and the order of its files."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from ulid import ULID
-
-from rashomon_cli.core.errors import Busy, Damaged, NoStore, UsageError
-from rashomon_cli.store import durable
-from rashomon_cli.store.cache import FolderCache
-from rashomon_cli.store.catalog import DAMAGED, Catalog, row_of
-from rashomon_cli.store.index import Index, label_of
+from rashomon_cli.core.cache import ArrayCache, NoCache
+from rashomon_cli.core.errors import Busy, UsageError
+from rashomon_cli.store import durable, records, root
+from rashomon_cli.store.catalog import Row
 from rashomon_cli.store.job import Job
-from rashomon_cli.store.locks import FolderLock, is_locked, locked
-from rashomon_cli.store.parts import Stage
-from rashomon_cli.store.records import Label, Parent, Request, RunRecord, read
+from rashomon_cli.store.library import Library
+from rashomon_cli.store.locks import FolderLock
+from rashomon_cli.store.names import check_name, free_name, new_id
+from rashomon_cli.store.parts import Parts, Stage
+from rashomon_cli.store.records import Label, Parent, Request
 from rashomon_cli.store.run import Run
+from rashomon_cli.store.stages import open_stage, saved_in
 
-FORMAT_VERSION = 1
 DEFAULT = "rashomon-store"
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}$")
 
 
-class Store:
-    """A folder of runs with an index over them.
+class Store(Library):
+    """A folder of runs, into which operations publish new ones.
 
     Attributes:
-        root: the folder.
+        root: the folder; it is made with the first run.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._index = Index(root)
-
     @classmethod
-    def open(cls, root: str | Path | None = None, *, create: bool = False) -> Store:
-        """Open a store.
+    def open(cls, folder: str | Path | None = None, *, create: bool = False, mend: bool = False) -> Store:
+        """Open a store; nothing is written.
 
         Args:
-            root: its folder; ``RASHOMON_STORE`` or ``./rashomon-store`` where None.
-            create: make it where it does not exist.
+            folder: where it is; ``RASHOMON_STORE`` or ``./rashomon-store`` where None.
+            create: it may be missing, and is made with its first run.
+            mend: its ``store.json`` may be missing or damaged.
 
         Returns:
             The store.
 
         Raises:
             NoStore: if there is none and ``create`` is False.
-            Damaged: if it was made by a newer version.
+            Damaged: if its ``store.json`` is damaged, or of a newer version.
         """
-        folder = Path(root or os.environ.get("RASHOMON_STORE") or DEFAULT)
-        marker = folder / "store.json"
-        if not marker.exists():
-            if not create:
-                hint = "rashomon train --seed 1 makes one; --store or RASHOMON_STORE names another"
-                raise NoStore(f"no store at {folder}", hint)
-            if folder.exists() and any(folder.iterdir()) and not (folder / "runs").is_dir():
-                raise NoStore(f"{folder} is no store and not empty", "name another folder with --store")
-            (folder / "runs").mkdir(parents=True, exist_ok=True)
-            durable.write_json(marker, {"format": "rashomon-store", "version": FORMAT_VERSION})
-        version = durable.read_json(marker).get("version", 0)
-        if version > FORMAT_VERSION:
-            raise Damaged(f"the store {folder} has format {version}, this version reads up to {FORMAT_VERSION}")
-        return cls(folder)
+        place = Path(folder or os.environ.get("RASHOMON_STORE") or DEFAULT)
+        root.check(place, create=create, mend=mend)
+        return cls(place)
 
     @property
-    def runs_folder(self) -> Path:
-        """Where run folders lie."""
-        return self.root / "runs"
+    def cache(self) -> ArrayCache:
+        """Arrays that may be deleted at any time; nothing is kept before the store's first run."""
+        if not self.runs_folder.is_dir():
+            return NoCache()
+        from rashomon_cli.store.cache import FolderCache
 
-    @property
-    def cache(self) -> FolderCache:
-        """Arrays that may be deleted at any time."""
         return FolderCache(self.root / "cache")
 
     def stage(self, recipe: Mapping[str, Any]) -> Stage:
@@ -93,15 +71,19 @@ class Store:
         Raises:
             Busy: if another process works on it.
         """
-        text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
-        folder = self.root / "stages" / hashlib.sha256(text.encode()).hexdigest()
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock.seize(folder)
-        if lock is None:
-            raise Busy("another process computes the same stage", "wait for it to end, then run the same command")
-        if not (folder / "recipe.json").exists():
-            durable.write_json(folder / "recipe.json", dict(recipe))
-        return Stage(folder, lock)
+        with self.writing():
+            return open_stage(self.stages_folder, recipe)
+
+    def saved_in_stage(self, recipe: Mapping[str, Any]) -> Parts:
+        """What a stage holds, for a look; none where nobody began it.
+
+        Args:
+            recipe: JSON values that determine the computation.
+
+        Returns:
+            Its parts, not locked.
+        """
+        return saved_in(self.stages_folder, recipe)
 
     def begin(
         self,
@@ -131,163 +113,133 @@ class Store:
         Raises:
             Busy: if another process carries out the same request.
             UsageError: if the name is no valid name or taken by another request.
+            Damaged: if the request has a run that cannot be read.
         """
-        request = Request(
-            operation=operation, config=dict(config), parents=list(parents), fingerprints=dict(fingerprints or {})
-        )
+        request = _request(operation, config, parents, fingerprints)
         if name is not None:
             check_name(name)
-        with locked(self.runs_folder):
-            catalog = self._index.look()
-            same = catalog.rows("key = ?", (request.key,))
+        with self.writing() as index:
+            same = index.rows("key = ?", (request.key,))
             finished = [row for row in same if row["finished"]]
             if finished and not again:
                 return self._run(finished[-1])
-            unfinished = [row for row in same if not row["finished"]]
-            for row in unfinished:
+            for row in same:
+                if row["finished"]:
+                    continue
                 folder = self.runs_folder / row["id"]
                 lock = FolderLock.seize(folder)
                 if lock is None:
                     raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
-                if (folder / "run.json").exists():  # published since the catalog was read
-                    lock.release()
-                    if again:
-                        continue
+                if not (folder / "run.json").exists():
+                    label = Label(name=row["name"], tags=row["tags"])
+                    return self._job(folder, request, label, lock, resumed=True)
+                lock.release()  # published since the catalog was read
+                if not again:
                     return self._run(row)
-                return Job(folder, request, label_of(folder), lock, self._published, resumed=True)
-            if name is not None:
-                self._set_aside(catalog, name)
-            taken = {row["name"] for row in catalog.rows()}
-            if name in taken:
-                raise UsageError(
-                    f"the name {name!r} is taken by another request", "choose another --name, or rashomon rename it"
-                )
-            label = Label(name=name or _free(suggestion, taken))
-            folder = self.runs_folder / str(ULID())
-            folder.mkdir()
-            lock = FolderLock.take(folder, wait=True)
-            assert lock is not None
-            durable.write_json(folder / "request.json", request.model_dump(mode="json"))
-            durable.write_json(folder / "label.json", label.model_dump(mode="json"))
-            durable.sync_folder(self.runs_folder)
-            catalog.put([row_of(folder.name, label.name, request, None)])
-            return Job(folder, request, label, lock, self._published, resumed=False)
+            return self._new(request, name, suggestion)
 
-    def find(self, reference: str) -> Run:
-        """Look up a run by name, id or unique prefix of an id.
+    def finished(
+        self,
+        operation: str,
+        config: Mapping[str, Any],
+        *,
+        parents: Sequence[Parent] = (),
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> Run | None:
+        """The finished run of a request, which :meth:`begin` would return, or None.
 
         Raises:
-            UsageError: if none or several match, or the run is unfinished.
+            Damaged: if it cannot be read.
         """
-        catalog = self._index.look()
-        rows = catalog.rows("name = ? OR id = ?", (reference, reference.upper()))
-        if not rows and len(reference) >= 4:
-            rows = catalog.rows("id GLOB ?", (re.sub(r"[^0-9A-Z]", "?", reference.upper()) + "*",))
-        if not rows:
-            names = [row["name"] for row in catalog.rows()]
-            near = difflib.get_close_matches(reference, names, 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else "rashomon ls"
-            raise UsageError(f"no run {reference!r} in {self.root}", hint)
-        if len(rows) > 1:
-            candidates = ", ".join(f"{row['id']} ({row['name']})" for row in rows[:8])
-            raise UsageError(f"{reference!r} is ambiguous: {candidates}", f"rashomon show {rows[0]['id']}")
-        if not rows[0]["finished"]:
-            hint = "run the same command again to resume it"
-            raise UsageError(f"run {reference} is {self.status(rows[0]['id'])}, not finished", hint)
-        return self._run(rows[0])
+        rows = self.rows("key = ? AND finished", (_request(operation, config, parents, fingerprints).key,))
+        return self._run(rows[-1]) if rows else None
 
-    def runs(self) -> Iterator[Run]:
-        """All finished runs as the catalog knows them, oldest first; their ``run.json`` files are not opened.
+    def unfinished(
+        self,
+        operation: str,
+        config: Mapping[str, Any],
+        *,
+        parents: Sequence[Parent] = (),
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> Row | None:
+        """The row of the run of a request that is running or was interrupted, as in :meth:`rows`, or None."""
+        rows = self.rows("key = ? AND NOT finished", (_request(operation, config, parents, fingerprints).key,))
+        return rows[0] if rows else None
 
-        Raises:
-            Damaged: if a record is of a newer version.
-        """
-        for row in self._index.look().rows("finished = 1"):
-            folder = self.runs_folder / row["id"]
-            try:
-                record = RunRecord.model_validate_json(row["record"])
-            except ValidationError:
-                record = self._run(row).record
-            yield Run(folder, record, label_of(folder))
-
-    def names(self) -> dict[str, str]:
-        """The present name of every run, by id."""
-        return {row["id"]: row["name"] for row in self._index.look().rows()}
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The catalog's rows, with the derived status beside."""
-        return [row | {"status": self.status(row["id"], row["finished"])} for row in self._index.look().rows()]
-
-    def status(self, run_id: str, finished: int = 0) -> str:
-        """``finished``, ``damaged``, ``running`` or ``interrupted``; nothing of it is stored."""
-        if finished == DAMAGED:
-            return "damaged"
-        if finished:
-            return "finished"
-        return "running" if is_locked(self.runs_folder / run_id) else "interrupted"
-
-    def rename(self, reference: str, name: str) -> Run:
-        """Give a run another name; no hash changes.
+    def check_free(
+        self,
+        name: str,
+        operation: str,
+        config: Mapping[str, Any],
+        *,
+        parents: Sequence[Parent] = (),
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        """Refuse a name that :meth:`begin` would refuse for a request that is not finished.
 
         Raises:
-            UsageError: if there is no such run, or the name is invalid or taken.
+            UsageError: if it is no valid name, or taken by another request.
         """
         check_name(name)
-        run = self.find(reference)
-        with locked(self.runs_folder):
-            catalog = self._index.look()
-            if any(row["id"] != run.id for row in catalog.rows("name = ?", (name,))):
-                raise UsageError(f"the name {name!r} is taken", f"rashomon show {name}")
-            self._relabel(catalog, run.folder, name)
-        return self.find(run.id)
+        key = _request(operation, config, parents, fingerprints).key
+        holders = self.rows("name = ?", (name,))
+        if any(row["key"] != key and row["status"] != "interrupted" for row in holders):
+            raise _taken(name)
 
-    def _relabel(self, catalog: Catalog, folder: Path, name: str) -> None:
-        catalog.mark_stale(folder.name)
-        label = label_of(folder).model_copy(update={"name": name})
-        durable.write_json(folder / "label.json", label.model_dump(mode="json"))
-        catalog.mark_stale(folder.name)  # a reader may have settled the row in between, with the old name
-        self._index.look()
+    def _new(self, request: Request, name: str | None, suggestion: str) -> Job:
+        if name is not None:
+            self._set_aside(name)
+        taken = set(self.names().values())
+        if name in taken:
+            raise _taken(name)
+        label = Label(name=name or free_name(suggestion, taken))
+        folder = self.runs_folder / new_id()
+        folder.mkdir()
+        lock = FolderLock.take(folder, wait=True)
+        assert lock is not None
+        records.write(folder / "request.json", request)
+        records.write(folder / "label.json", label)
+        durable.sync_folder(self.runs_folder)
+        self._index.refresh(folder.name)
+        return self._job(folder, request, label, lock, resumed=False)
 
-    def _set_aside(self, catalog: Catalog, name: str) -> None:
+    def _set_aside(self, name: str) -> None:
         """Free a name that an interrupted run holds: another request may have it, and the run can still be resumed."""
-        for row in catalog.rows("name = ?", (name,)):
-            if self.status(row["id"], row["finished"]) == "interrupted":
-                taken = {each["name"] for each in catalog.rows()}
-                self._relabel(catalog, self.runs_folder / row["id"], _free(f"{name}-interrupted", taken))
+        for row in self.rows("name = ?", (name,)):
+            if row["status"] == "interrupted":
+                self._relabel(row, name=free_name(f"{name}-interrupted", set(self.names().values())))
 
-    def reindex(self) -> int:
-        """Rebuild the catalog from the run folders.
-
-        Returns:
-            The number of runs found, finished or not.
-        """
-        with locked(self.runs_folder):
-            return len(self._index.rebuild().ids())
-
-    def _run(self, row: Mapping[str, Any]) -> Run:
-        folder = self.runs_folder / row["id"]
-        if not (folder / "run.json").exists():
-            raise Damaged(f"run.json of run {row['name']} is missing", "restore the folder from a copy")
-        return Run(folder, read(folder / "run.json", RunRecord), label_of(folder))
-
-    def _published(self, run: Run) -> None:
-        self._index.look().put([row_of(run.id, run.name, None, run.record)])
-
-
-def check_name(name: str) -> None:
-    """Refuse what cannot be a run's name.
-
-    Raises:
-        UsageError: if it has other characters than letters, digits and ``. _ + = -``, or is too long.
-    """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be a name: letters, digits and . _ + = - only, 120 at most", "for example a-s1"
+    def _job(self, folder: Path, request: Request, label: Label, lock: FolderLock, *, resumed: bool) -> Job:
+        return Job(
+            folder,
+            request,
+            label,
+            lock,
+            stages=self.stages_folder,
+            on_publish=self._published,
+            on_refusal=self._refused,
+            resumed=resumed,
         )
 
+    def _published(self, run: Run) -> None:
+        self._index.refresh(run.id)
 
-def _free(suggestion: str, taken: set[str]) -> str:
-    base = re.sub(r"[^A-Za-z0-9._+=-]+", "-", suggestion).strip("._+=-")[:100] or "run"
-    if base not in taken:
-        return base
-    return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
+    def _refused(self) -> None:
+        if self._made is not None:
+            self._index.close()
+            root.take_back(self.root, self._made)
+
+
+def _request(
+    operation: str, config: Mapping[str, Any], parents: Sequence[Parent], fingerprints: Mapping[str, str] | None
+) -> Request:
+    return Request(
+        operation=operation, config=dict(config), parents=list(parents), fingerprints=dict(fingerprints or {})
+    )
+
+
+def _taken(name: str | None) -> UsageError:
+    return UsageError(
+        f"the name {name!r} is taken by another request",
+        f"choose another --name, or rashomon rename {name} OTHER",
+    )

@@ -29,7 +29,7 @@ def is_error(outcome, code, words, hint):
         (["show"], 2, "NAME", "rashomon show --help"),
         (["train", "--seed", "x"], 2, "--seed", "rashomon train --help"),
         (["train", "--seed", "-1"], 2, "--seed = -1", "Seed"),
-        (["train", "--momentum", "1"], 2, "--momentum = 1.0", "momentum"),
+        (["train", "--momentum", "1"], 2, "--momentum = 1:", "momentum"),
         (["train", "--lr", "nan"], 2, "--lr = nan", "learning rate"),
         (["train", "--epochs", "0"], 2, "--epochs = 0", "Passes"),
         (["train", "--schedule", "cosine"], 2, "cosine", "rashomon train --help"),
@@ -147,11 +147,13 @@ def test_training_prints_one_object_an_id_or_a_table(rashomon):
     assert later["parents"] == [{"id": found["id"], "name": "mine", "role": "init"}]
 
 
-def test_a_dry_run_prints_its_steps(rashomon):
+def test_a_dry_run_prints_its_steps_and_makes_nothing(rashomon):
     plan = json.loads(rashomon(*TRAIN, "--dry-run", "--json").out)
     assert plan["forward_passes"] == sum(plan["steps"].values()) == 200 + 560 + 560
     assert "1,320" in rashomon(*TRAIN, "--dry-run").out
-    assert json.loads(rashomon("ls", "--json").out) == {"runs": []}
+    assert plan["seconds"] > 0
+    assert plan["runs"] == [{"name": "mlp-digits-s0", "status": "missing", "forward_passes": 1320, "seconds": plan["seconds"]}]
+    assert rashomon("ls", "--json").code == 10  # not even the store was made
 
 
 def test_no_number_is_null_in_json(rashomon, inhabited):

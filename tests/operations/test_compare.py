@@ -8,9 +8,9 @@ import pytest
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import build
 from rashomon_cli.core.results import Variable
-from rashomon_cli.operations.compare import CompareConfig, compare
+from rashomon_cli.operations.compare import CompareConfig, compare, plan
 from rashomon_cli.operations.connect import ConnectConfig, connect
-from rashomon_cli.operations.context import Context, DryRun, Silence, Where
+from rashomon_cli.operations.context import Context, Silence, Where
 from rashomon_cli.operations.train import TrainConfig, train
 from rashomon_cli.science import evaluation
 from rashomon_cli.sources.data import Source, resolve
@@ -192,12 +192,15 @@ def test_samples_are_one_choice_for_all_models(store):
     assert (group_of(other)["cosine"].values != part["cosine"].values).any()
 
 
-def test_dry_run_counts_what_is_left_to_do(store):
+def test_a_plan_counts_what_is_left_to_do(store):
     count = len(_photos().x_test)
-    plan = compare(context_of(store, dry_run=True), ood())
-    assert plan == DryRun({"predictions on photos": 4 * count})
+
+    def left():
+        return {step.title: step.forward_passes for step in plan(context_of(store), ood()).steps()}
+
+    assert left() == {"predictions on photos": 4 * count}
     compare(context_of(store), ood(models=["a", "b"]))
-    assert compare(context_of(store, dry_run=True), ood()).steps == {"predictions on photos": 2 * count}
+    assert left() == {"predictions on photos": 2 * count}
     assert [run.name for run in store.runs() if run.kind == "comparison"] == ["compare-photos"]
 
 
@@ -258,7 +261,7 @@ def test_data_that_do_not_fit_are_refused_before_the_run_begins(store, tmp_path)
     assert not any(row["operation"] == "compare" for row in store.rows())
     run = compare(context_of(store), ood(ood=three, models=both))
     (name,) = run.measurements()
-    assert name == three.replace("/", "_")
+    assert name == "npz:three.npz"
     assert isinstance(group_of(run, name)["cosine"], Variable)
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import build
-from rashomon_cli.operations.connect import ConnectConfig, connect
-from rashomon_cli.operations.context import DryRun
+from rashomon_cli.operations.connect import ConnectConfig, connect, plan
 from rashomon_cli.operations.probe import ProbeConfig, probe
 from rashomon_cli.operations.quantities.loss import LossConfig
 
@@ -306,11 +305,10 @@ def test_weight_decay_loss_and_augmentation_come_from_the_first_end(zoo, join, t
     assert bends[1] < bends[0]
 
 
-def test_a_dry_run_counts_forward_passes_and_starts_nothing(zoo, at):
+def test_a_plan_counts_forward_passes_and_starts_nothing(zoo, at):
     before = everything(zoo)
-    plan = connect(at(zoo, dry_run=True), ConnectConfig(a="a", b="b", epochs=3, points=11, samples=100, seed=9))
-    assert isinstance(plan, DryRun)
-    assert list(plan.steps.values()) == [3 * 200, 20 * 100, 20 * 200]
+    steps = plan(at(zoo), ConnectConfig(a="a", b="b", epochs=3, points=11, samples=100, seed=9)).steps()
+    assert [step.forward_passes for step in steps] == [3 * 200, 20 * 100, 20 * 200]
     assert everything(zoo) == before
 
 

@@ -9,9 +9,8 @@ import torch
 
 from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import build
-from rashomon_cli.operations import subjects
-from rashomon_cli.operations.context import DryRun
-from rashomon_cli.operations.prune import PruneConfig, prune
+from rashomon_cli.operations import subjects, weights
+from rashomon_cli.operations.prune import PruneConfig, plan, prune
 from rashomon_cli.science import evaluation
 
 CPU = torch.device("cpu")
@@ -140,7 +139,7 @@ def test_the_guard_stops_and_the_last_point_within_epsilon_is_pruned(zoo, at, st
     assert len(steps) == len(seen) - 1
     assert context.notes[0].startswith(f"the guard stopped at step {len(steps)}: loss {seen[-1]:.4f} exceeds")
     loaded = subjects.load_problem(context, run, CPU)
-    theta, buffers = subjects.load_theta(loaded, run, CPU)
+    theta, buffers = weights.load_theta(loaded, run, CPU)
     watched = loaded.batches("train").sample(80, 3, "guard")
     assert evaluation.evaluate(loaded.problem, theta, buffers, watched).loss == pytest.approx(seen[-2], rel=1e-6)
     assert float(guard["l1_norm"].values) < float(guard["l1_norm_before"].values)
@@ -318,12 +317,12 @@ def test_values_out_of_range_are_usage_errors(name, value):
         build(PruneConfig, {"run": "a", name: value})
 
 
-def test_a_dry_run_counts_forward_passes_and_starts_nothing(zoo, at):
+def test_a_plan_counts_forward_passes_and_starts_nothing(zoo, at):
     before = len(zoo.rows())
-    plan = cut(at(zoo, dry_run=True), "a", epochs=3, guard_every=3, guard_samples=100, samples=50)
-    assert isinstance(plan, DryRun)
+    asked = {"run": "a", "epochs": 3, "batch_size": 50, "guard_every": 3, "guard_samples": 100, "samples": 50}
+    steps = plan(at(zoo), build(PruneConfig, asked)).steps()
     looks = 1 + 3 * 2  # at the start, then after the third and the last step of every epoch
-    assert list(plan.steps.values()) == [3 * 200, looks * 2 * 100, 4 * 2 * 50, 200]
+    assert [step.forward_passes for step in steps] == [3 * 200, looks * 2 * 100, 4 * 2 * 50, 200]
     assert len(zoo.rows()) == before
     seen = cut(at(zoo), "a", epochs=3, guard_every=3, guard_samples=100).measurements()["guard"]["step"]
     assert seen.values.tolist() == [0, 3, 4, 7, 8, 11, 12]

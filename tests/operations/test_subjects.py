@@ -10,8 +10,10 @@ import torch
 
 from rashomon_cli.core.errors import Damaged, Refused, UsageError
 from rashomon_cli.core.specs import Reference
-from rashomon_cli.operations import subjects
-from rashomon_cli.store import durable, tensors
+from rashomon_cli.operations import subjects, weights
+from rashomon_cli.science.problem import fresh_buffers
+from rashomon_cli.sources import data
+from rashomon_cli.store import durable, seals, tensors
 
 CPU = torch.device("cpu")
 
@@ -96,9 +98,11 @@ def test_a_changed_builder_and_changed_data_are_told(zoo, at, teach, load, own_m
     assert "changed since the run was made" in load(zoo, "own")[0].notes[0]
     teach(zoo, "line", data=regression, loss="mse", epochs=1, lr=0.01)
     assert load(zoo, "line")[0].notes == []
-    arrays = dict(np.load(tmp_path / "line.npz"))
+    arrays, before = dict(np.load(tmp_path / "line.npz")), data.resolve(regression)
     np.savez(tmp_path / "line.npz", **arrays | {"y_test": arrays["y_test"] + 1})
-    assert load(zoo, "line")[0].notes == [f"the data {regression} are not those that line was made with"]
+    (note,) = load(zoo, "line")[0].notes
+    then, now = (source.fingerprint[:12] for source in (before, data.resolve(regression)))
+    assert note == f"the data {regression} changed since the run was made: {then} then, {now} now"
 
 
 def test_a_builder_that_no_longer_fits_its_weights_is_refused(zoo, teach, load, own_model, tmp_path, monkeypatch):
@@ -127,7 +131,8 @@ def test_an_end_that_is_gone_altered_or_replaced_is_damaged(zoo, twin, load):
         subjects.load_model(context, loaded, subject, CPU)
     record = json.loads((end.folder / "run.json").read_text())
     record["artifacts"][0]["sha256"] = durable.sha256(path)
-    durable.write_json(end.folder / "run.json", record)
+    del record["sha256"]  # the digest of the document, made anew
+    durable.write(end.folder / "run.json", seals.seal(record))
     with pytest.raises(Damaged, match="of ab is not what it was"):
         subjects.load_model(context, loaded, subject, CPU)
 
@@ -143,14 +148,15 @@ def test_shapes_of_a_path_are_those_of_its_first_end(zoo, at, join):
 
 def test_a_mask_belongs_to_its_model(zoo, load, at):
     context, loaded, subject = load(zoo, "a")
-    assert subjects.load_mask(loaded, subject.run, CPU) is None
-    theta, buffers = subjects.load_theta(loaded, subject.run, CPU)
+    assert weights.load_mask(loaded, subject.run, CPU) is None
+    theta, buffers = weights.load_theta(loaded, subject.run, CPU)
     mask = (torch.arange(len(theta)) % 3 > 0).float()
-    for name, layout in (("masked", loaded.problem.layout), ("stranger", load(zoo, "c")[1].problem.layout)):
-        files = subjects.model_files(loaded.problem.layout, theta * mask, buffers, mask)
+    other = load(zoo, "c")[1]
+    ones, its_buffers = torch.ones(other.problem.layout.total), fresh_buffers(other.problem.module)
+    for name in ("masked", "stranger"):
+        files = weights.model_files(loaded, theta * mask, buffers, mask)
         if name == "stranger":
-            other = torch.ones(layout.total)
-            files["mask.safetensors"] = subjects.model_files(layout, other, {}, other)["mask.safetensors"]
+            files["mask.safetensors"] = weights.model_files(other, ones, its_buffers, ones)["mask.safetensors"]
         with context.store.begin("fake", {"name": name}, name=name) as job:
             job.publish(
                 "model",
@@ -160,9 +166,9 @@ def test_a_mask_belongs_to_its_model(zoo, load, at):
                 builder=subject.run.record.builder,
                 data=subject.run.record.data,
             )
-    assert torch.equal(subjects.load_mask(loaded, zoo.find("masked"), CPU), mask)
+    assert torch.equal(weights.load_mask(loaded, zoo.find("masked"), CPU), mask)
     with pytest.raises(Damaged, match=r"mask\.safetensors of stranger is not that of mlp"):
-        subjects.load_mask(loaded, zoo.find("stranger"), CPU)
+        weights.load_mask(loaded, zoo.find("stranger"), CPU)
 
 
 def test_a_measurement_keeps_no_model(zoo, at, publish):

@@ -7,8 +7,9 @@ import torch
 
 from rashomon_cli.core.errors import Damaged, Diverged, Refused, UsageError
 from rashomon_cli.operations import problems, subjects
-from rashomon_cli.operations.context import Context, DryRun, Silence, Where
-from rashomon_cli.operations.train import TrainConfig, train
+from rashomon_cli.operations.context import Context, Silence, Where
+from rashomon_cli.operations.train import TrainConfig, plan, train
+from rashomon_cli.operations.weights import load_theta, model_files
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Store, tensors
 
@@ -118,30 +119,30 @@ def test_a_regression_on_float_targets(context, tmp_path):
 def test_starting_from_a_pruned_run_its_mask_holds(context, tiny_config):
     start = train(context, tiny_config)
     loaded = subjects.load_problem(context, start, torch.device("cpu"))
-    theta, buffers = subjects.load_theta(loaded, start, torch.device("cpu"))
+    theta, buffers = load_theta(loaded, start, torch.device("cpu"))
     mask = (torch.arange(len(theta)) % 4 > 0).float()
     with context.store.begin("prune", {}, parents=[subjects.find(context, start.name, "model").parent("of")]) as job:
         pruned = job.publish(
             "model",
             metrics={},
             measurements={},
-            tensor_files=subjects.model_files(loaded.problem.layout, theta * mask, buffers, mask),
+            tensor_files=model_files(loaded, theta * mask, buffers, mask),
             builder=start.record.builder,
             data=start.record.data,
         )
     again = train(context, change(tiny_config, init=pruned.name, seed=5))
-    after = subjects.load_theta(loaded, again, torch.device("cpu"))[0]
+    after = load_theta(loaded, again, torch.device("cpu"))[0]
     assert torch.all(after[mask == 0] == 0)
     assert torch.any(after != theta * mask)
-    assert torch.equal(subjects.load_mask(loaded, again, torch.device("cpu")), mask)
+    assert torch.equal(weights.load_mask(loaded, again, torch.device("cpu")), mask)
     assert [(p.id, p.role) for p in again.record.parents] == [(pruned.id, "init")]
     assert set(again.tensors("mask.safetensors")) == set(loaded.problem.layout.names)
 
 
-def test_a_dry_run_starts_nothing(store, tiny_config):
-    found = train(Context(store, Where(device="cpu", dry_run=True)), tiny_config)
-    assert isinstance(found, DryRun)
-    assert list(found.steps.values()) == [2 * 200, 2 * (200 + 360), 200 + 360]
+def test_a_plan_counts_forward_passes_and_starts_nothing(store, tiny_config):
+    steps = plan(Context(store, Where(device="cpu")), tiny_config).steps()
+    assert [step.forward_passes for step in steps] == [2 * 200, 2 * (200 + 360), 200 + 360]
+    assert [step.kind for step in steps] == ["train", "evaluate", "evaluate"]
     assert store.rows() == []
 
 

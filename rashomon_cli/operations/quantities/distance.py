@@ -17,5 +17,5 @@ QUANTITY = Quantity(
     subject="path",
     measure="rashomon_cli.science.paths:distances",
     arguments=lambda s, sample: {},
-    forward_passes=lambda s, sizes: 0,
+    steps=lambda s, sizes: [],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rashomon_cli.core.options import Config, option
+from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, taken
 
 
@@ -19,5 +20,5 @@ QUANTITY = Quantity(
     subject="point",
     measure="rashomon_cli.science.curvature:gradient",
     arguments=lambda s, sample: {"batches": sample("train", s.gradient_samples, batches=16)},
-    forward_passes=lambda s, sizes: taken(s.gradient_samples, sizes.train),
+    steps=lambda s, sizes: [Step("gradient", taken(s.gradient_samples, sizes.train), "product")],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rashomon_cli.core.options import Config, option
+from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _EIGSH_PRODUCTS = 20
@@ -20,10 +21,15 @@ class HvpConfig(Config):
     with_decay: bool = option(False, "hvp: add wd·I, the Hessian of the L2 penalty.", flag="--with-decay")
 
 
-def _passes(settings: HvpConfig, sizes: Sizes) -> int:
-    eigen = taken(settings.hvp_eigenvalue_samples, sizes.train) * _EIGSH_PRODUCTS
-    averaged = 6 * taken(settings.hvp_samples, sizes.train) if settings.hvp_radius else 0
-    return taken(settings.hvp_samples, sizes.train) + eigen + averaged
+def _steps(settings: HvpConfig, sizes: Sizes) -> list[Step]:
+    sample = taken(settings.hvp_samples, sizes.train)
+    steps = [Step("hvp", sample, "product", vectors=sizes.directions + settings.hvp_random)]
+    if settings.hvp_eigenvalue_samples:
+        passes = taken(settings.hvp_eigenvalue_samples, sizes.train) * _EIGSH_PRODUCTS
+        steps.append(Step(f"largest eigenvalue in about {_EIGSH_PRODUCTS} products", passes, "product", vectors=1))
+    if settings.hvp_radius and sizes.directions:
+        steps.append(Step("averaged hvp", 2 * sizes.directions * sample, "product"))
+    return steps
 
 
 QUANTITY = Quantity(
@@ -40,5 +46,5 @@ QUANTITY = Quantity(
         "radius": s.hvp_radius,
         "eigenvalue_batches": sample("train", s.hvp_eigenvalue_samples) if s.hvp_eigenvalue_samples else None,
     },
-    forward_passes=_passes,
+    steps=_steps,
 )

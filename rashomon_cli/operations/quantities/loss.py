@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rashomon_cli.core.options import Config, option
+from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, taken
 
 
@@ -19,5 +20,5 @@ QUANTITY = Quantity(
     subject="point",
     measure="rashomon_cli.science.losses:losses",
     arguments=lambda s, sample: {"train": sample("train", s.loss_samples), "test": sample("test", s.loss_samples)},
-    forward_passes=lambda s, sizes: taken(s.loss_samples, sizes.train) + taken(s.loss_samples, sizes.test),
+    steps=lambda s, sizes: [Step("loss", taken(s.loss_samples, sizes.train) + taken(s.loss_samples, sizes.test))],
 )

@@ -11,16 +11,18 @@ from pydantic import Field
 
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.results import Result
+from rashomon_cli.operations.plan import Step
 
 Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standard error need two
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many examples there are."""
+    """How many examples there are, and how many directions a point has: those of a path, or none."""
 
     train: int
     test: int
+    directions: int = 0
 
 
 class Sampler(Protocol):
@@ -47,7 +49,7 @@ class Quantity:
         subject: ``point`` (measured at each point) or ``path`` (once, over all points).
         measure: ``module:function`` of ``science``; imported on use.
         arguments: (settings, sampler) → keyword arguments of the function.
-        forward_passes: (settings, sizes) → forward passes of one example a point.
+        steps: (settings, sizes) → what one point costs.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Quantity:
     subject: Literal["point", "path"]
     measure: str
     arguments: Callable[[Any, Sampler], dict[str, Any]]
-    forward_passes: Callable[[Any, Sizes], int]
+    steps: Callable[[Any, Sizes], list[Step]]
 
     def load(self) -> Callable[..., Result]:
         """Import the function that measures."""

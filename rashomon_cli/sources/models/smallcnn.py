@@ -19,6 +19,8 @@ class SmallCNN(nn.Module):
         self, input_shape: tuple[int, int, int], num_classes: int, width: int = 16, batch_norm: bool = True
     ) -> None:
         super().__init__()
+        if width < 1:
+            raise ValueError(f"width = {width}: at least 1")
         layers: list[nn.Module] = []
         channels = input_shape[0]
         for stage, outputs in enumerate((width, 2 * width, 4 * width)):

@@ -1,0 +1,183 @@
+"""``rashomon import``: weights from a file of the user's, with the model and data that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import field_validator
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.operations import digests, problems, weights
+from rashomon_cli.operations.casts import Cast
+from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.plan import Plan, Step, execute
+from rashomon_cli.operations.states import space
+from rashomon_cli.sources import builders, checkpoints, places
+from rashomon_cli.store import Job, Run, Store, durable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ImportConfig(Config):
+    """Options of ``import``."""
+
+    file: Path = argument("Weights: a .safetensors file, or a state dict as .pt, .pth, .bin or .ckpt.", metavar="FILE")
+    model: str = option(..., "Builder of the module: a name, name(width=8), file.py:factory or module:factory.")
+    data: str = option(..., "Data that it was trained on: digits, cifar10, folder:PATH, npz:PATH, module:factory.")
+    loss: str = option("cross-entropy", "Loss: cross-entropy, mse, or module:function giving one value an example.")
+    weight_decay: float = option(0.0, "L2 penalty of its training, for connect and probe.", ge=0)
+    augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation of its training; auto: by the data.")
+    mask: Path | None = option(None, "Pruning mask, as export writes it: it holds from now on.", reference=True)
+
+    @field_validator("model", "data", mode="before")
+    @classmethod
+    def _given(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("weights alone do not say what they belong to")
+        return value
+
+
+def import_(context: Context | Store, config: ImportConfig | None = None, /, **options: Any) -> Run:
+    """Publish weights from a file as a run of kind ``model``; no code of the file is run.
+
+    Args:
+        context: store and circumstances, or a store.
+        config: the options.
+        options: instead of ``config``: fields of :class:`ImportConfig` and of
+            :class:`~rashomon_cli.operations.context.Where`.
+
+    Returns:
+        The run, newly made or found finished.
+
+    Raises:
+        UsageError: if a name or value does not exist.
+        Refused: if the file is damaged, needs code to be run, or does not fit the model.
+    """
+    context, config = asked(context, ImportConfig, config, options)
+    return execute(context, plan(context, config), name=context.where.name)
+
+
+def plan(context: Context, config: ImportConfig) -> Plan:
+    """Check an import as far as that goes without importing torch, and count what it takes.
+
+    Raises:
+        UsageError: if a name or value does not exist.
+    """
+    for path in (config.file, *([config.mask] if config.mask else [])):
+        checkpoints.check_name(path)
+    builder = builders.resolve(config.model)
+    source = context.source(config.data)
+    problems.check_loss(config.loss)
+    found = {
+        "file": durable.sha256(config.file),
+        "mask": durable.sha256(config.mask) if config.mask else None,
+        "data": source.fingerprint,
+        "builder": builder.sha256,
+        "loss": problems.loss_fingerprint(config.loss),
+    }
+
+    def load() -> problems.Loaded:
+        decay = config.weight_decay
+        return problems.load(context, builder, source, config.loss, device=context.torch_device(), weight_decay=decay)
+
+    def steps() -> list[Step]:
+        both = source.load(context.store.cache)
+        return [Step("figures on all data", len(both.x_train) + len(both.x_test))]
+
+    return Plan(
+        "import",
+        config.record()
+        | {
+            "model": str(builder.spec),
+            "data": str(source.spec),
+            "loss": places.bare(config.loss),
+            "file": found["file"],
+        },
+        suggestion=config.file.stem,
+        told=(),
+        steps=steps,
+        load=load,
+        timed_by=f"{builder.spec} {source.spec}",
+        carry_out=lambda job: _carry_out(context, config, job, load),
+        fingerprints={what: digest for what, digest in found.items() if digest},
+    )
+
+
+def _carry_out(context: Context, config: ImportConfig, job: Job, load: Callable[[], problems.Loaded]) -> Run:
+    from rashomon_cli.science import evaluation
+
+    checkpoint, mask_file = _read(config.file), _read(config.mask) if config.mask else None
+    loaded = load()
+    problem, module = loaded.problem, loaded.problem.module
+    job.require(space(problem.layout))
+    checkpoint = checkpoint.unwrapped(weights.aliases(module))
+    cast = Cast(config.file.name, dict(module.named_buffers()) | module.state_dict(keep_vars=True))
+    named = weights.unpack(
+        module,
+        checkpoint.shapes,
+        lambda name: cast(name, checkpoint.read(name)),
+        config.file.name,
+        str(loaded.builder.spec),
+    )
+    theta = problem.layout.flatten(named)
+    buffers = {name: named[name] for name, _ in module.named_buffers()}
+    mask = _mask(mask_file, loaded, theta) if mask_file else None
+    context.note(f"the weights are those of {config.file.name}, SHA-256 {job.request.fingerprints['file']}")
+    for note in cast.notes:
+        context.note(note)
+    splits = {split: loaded.batches(split) for split in ("train", "test")}
+    context.progress.start("evaluate", sum(batches.steps for batches in splits.values()))
+    final = {s: evaluation.evaluate(problem, theta, buffers, b, context.progress.tick) for s, b in splits.items()}
+    return job.publish(
+        "model",
+        metrics={
+            "train_loss": final["train"].loss,
+            "train_accuracy": final["train"].accuracy,
+            "test_loss": final["test"].loss,
+            "test_accuracy": final["test"].accuracy,
+            "cross_entropy_test": final["test"].cross_entropy,
+            "parameters": problem.layout.total,
+        },
+        measurements={},
+        tensor_files=weights.model_files(loaded, theta, buffers, mask),
+        builder=loaded.builder.record(),
+        data=loaded.data_record,
+        **context.details(theta.device),
+    )
+
+
+def _read(path: Path) -> checkpoints.Checkpoint:
+    """Names and shapes of a file; one that carries a digest is compared with it.
+
+    Raises:
+        Refused: if the file is damaged, was altered, or needs code to be run.
+    """
+    found = checkpoints.read(path)
+    if path.suffix == ".safetensors":
+        digests.check(path)
+    return found
+
+
+def _mask(found: checkpoints.Checkpoint, loaded: problems.Loaded, theta: Tensor) -> Tensor:
+    """A pruning mask (P,).
+
+    Raises:
+        Refused: if it is not one of this model, or a weight that it calls gone is there.
+    """
+    layout, what = loaded.problem.layout, "the mask"
+    shapes = dict(zip(layout.names, map(tuple, layout.shapes), strict=True))
+    weights.check_fit(shapes, found.shapes, what, str(loaded.builder.spec))
+    mask = layout.flatten({name: found.read(name).to(theta) for name in layout.names})
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise Refused(
+            f"{what} holds more than zeros and ones", "give NAME.mask.safetensors, as rashomon export writes it"
+        )
+    if bool(theta[mask == 0].any()):
+        raise Refused(
+            f"{what} calls weights gone that are not zero", "give the mask that was exported with the weights"
+        )
+    return mask
