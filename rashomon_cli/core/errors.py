@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import NoReturn
 
 
 class RashomonError(Exception):
@@ -25,23 +26,6 @@ class RashomonError(Exception):
         self.message = message
         self.hint = hint
         self.fix = fix
-
-
-def unknown(what: str, word: str, known: Iterable[str], otherwise: str) -> UsageError:
-    """The error for a word that does not exist, with the nearest one that does.
-
-    Args:
-        what: what there is none of, with where: ``model``.
-        word: the wrong word.
-        known: the words that exist.
-        otherwise: the hint where none is near.
-
-    Returns:
-        An error to raise.
-    """
-    near = difflib.get_close_matches(word, list(known), 1)
-    hint = f"did you mean {near[0]}?" if near else otherwise
-    return UsageError(f"no {what} {word!r}", hint, (word, near[0]) if near else None)
 
 
 class UsageError(RashomonError):
@@ -74,3 +58,20 @@ class Damaged(RashomonError):
     """A file of the store is missing, truncated or altered (exit 12)."""
 
     code = 12
+
+
+def no_such(what: str, word: str, known: Iterable[str], otherwise: str) -> NoReturn:
+    """Refuse a word that does not exist, with the nearest one that does.
+
+    Args:
+        what: what there is none of: ``model``.
+        word: the wrong word.
+        known: the words that exist.
+        otherwise: the hint where none is near.
+
+    Raises:
+        UsageError: always.
+    """
+    near = difflib.get_close_matches(word, list(known), 1)
+    hint = f"did you mean {near[0]}?" if near else otherwise
+    raise UsageError(f"no {what} {word!r}", hint, (word, near[0]) if near else None)

@@ -21,6 +21,7 @@ from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.predictions import Images, check_input, data_of, images_of, missing_of, sweep
 from rashomon_cli.operations.subjects import Subject
+from rashomon_cli.sources import data
 from rashomon_cli.store import Job, Run, Store
 
 
@@ -86,8 +87,17 @@ def plan(context: Context, config: CompareConfig) -> Plan:
         timed_by=models[0].run.id,
         carry_out=lambda job: _carry_out(context, config, job, models, families, sets),
         parents=[subject.parent("model") for subject in models],
-        fingerprints={f"ood:{source.spec}": source.fingerprint for source in sources},
+        fingerprints=_fingerprints(sources),
     )
+
+
+def _fingerprints(sources: Sequence[data.Source]) -> dict[str, str]:
+    """Digests by name; files of one name in two folders have a number besides."""
+    found: dict[str, str] = {}
+    for number, source in enumerate(sources):
+        name = f"ood:{source.spec}"
+        found[f"{name} {number}" if name in found else name] = source.fingerprint
+    return found
 
 
 def _carry_out(

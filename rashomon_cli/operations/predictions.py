@@ -48,7 +48,7 @@ def images_of(source: data.Source, found: data.Data, samples: int | Literal["all
         chooser = np.random.default_rng(derive(seed, "images to compare on"))
         inputs = inputs[np.sort(chooser.permutation(len(inputs))[:samples])]
         choice = f"{samples} by seed {seed}"
-    return Images(str(source.spec), source.fingerprint, inputs, found.is_images, choice)
+    return Images(str(source.given or source.spec), source.fingerprint, inputs, found.is_images, choice)
 
 
 def check_input(images: Images, subject: Subject) -> None:
@@ -60,8 +60,11 @@ def check_input(images: Images, subject: Subject) -> None:
     kept, shape = data_of(subject.run), list(images.inputs.shape[1:])
     if len(images.inputs) < 2:
         raise Refused(f"the test split of {images.spec} has fewer than two examples", f"--ood {kept['spec']}")
-    if images.are_images != bool(kept["mean"]) or not (images.are_images or shape == kept["input_shape"]):
-        takes = "images" if kept["mean"] else f"numbers of the shape {tuple(kept['input_shape'])}"
+    kind = np.dtype(kept.get("dtype", images.inputs.dtype)).kind  # runs of the first versions do not say
+    same = shape == kept["input_shape"] and (images.inputs.dtype.kind == "f") == (kind == "f")
+    if images.are_images != bool(kept["mean"]) or not (images.are_images or same):
+        numbers = f"{'real numbers' if kind == 'f' else 'integers'} of the shape {tuple(kept['input_shape'])}"
+        takes = "images" if kept["mean"] else numbers
         raise Refused(f"{images.spec} does not fit {subject.label}, which takes {takes}", f"--ood {kept['spec']}")
 
 
@@ -105,7 +108,7 @@ def sweep(context: Context, models: list[Subject], sets: list[Images], device: t
                     own = evaluate(loaded.problem, *point, loaded.problem.test, context.progress.tick)
                     values = np.array([own.loss, own.accuracy])
                 else:
-                    values = _predict(context, loaded, point, images, data_of(subject.run))
+                    values = _predict(context, loaded, point, images, subject)
                 if not np.isfinite(values).all():
                     raise Refused(f"{subject.label} gives outputs that are not finite", "name models without it")
                 context.store.cache.save(_key(context, subject, images), {"values": values})
@@ -113,20 +116,29 @@ def sweep(context: Context, models: list[Subject], sets: list[Images], device: t
     return found
 
 
-def _predict(context: Context, loaded: problems.Loaded, point: Point, images: Images, kept: dict[str, Any]) -> Array:
-    """Outputs (n, C) of a model on images resized to its input and normalised by its training statistics."""
+def _predict(context: Context, loaded: problems.Loaded, point: Point, images: Images, subject: Subject) -> Array:
+    """Outputs (n, C) of a model on images resized to its input and normalised by its training statistics.
+
+    Raises:
+        Refused: if the model fails on them, as on a token that it has no embedding for.
+    """
     import torch
 
     from rashomon_cli.science.evaluation import predict
     from rashomon_cli.sources.batches import Batches, fit_images
 
-    parts = []
+    parts, kept = [], data_of(subject.run)
     for start in range(0, len(images.inputs), problems.EVALUATION_BATCH):
         x = torch.tensor(images.inputs[start : start + problems.EVALUATION_BATCH], device=point[0].device)
         if images.are_images:
             x = fit_images(x, kept["input_shape"])
         batch = Batches(x, torch.zeros(len(x)), len(x), kept["mean"], kept["std"], len(x))
-        parts.append(predict(loaded.problem, *point, batch))
+        try:
+            parts.append(predict(loaded.problem, *point, batch))
+        except (RuntimeError, IndexError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise Refused(f"{subject.label} fails on {images.spec}: {error}", f"--ood {kept['spec']}") from error
         context.progress.tick()
     return torch.cat(parts).numpy()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import field_validator
 
-from rashomon_cli.core.errors import UsageError, unknown
+from rashomon_cli.core.errors import UsageError, no_such
 from rashomon_cli.core.options import Config, RunName, argument, build, option
 from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
 from rashomon_cli.operations import problems, subjects
@@ -51,7 +51,7 @@ class ProbeConfig(Config):
             raise ValueError(f"name at least one of {', '.join(_KNOWN)}")
         for name in names:
             if name not in _KNOWN:
-                raise unknown("quantity", name, _KNOWN, f"one of {', '.join(_KNOWN)}")
+                no_such("quantity", name, _KNOWN, f"one of {', '.join(_KNOWN)}")
         return names
 
 

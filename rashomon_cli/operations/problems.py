@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.core.errors import Refused, unknown
+from rashomon_cli.core.errors import Refused, no_such
 from rashomon_cli.core.results import Variable
 from rashomon_cli.operations.context import Context
 from rashomon_cli.sources import builders, data, imports, places
@@ -34,7 +34,7 @@ def check_loss(name: str) -> None:
     if imports.is_import(name):
         imports.source_file(name)
         return
-    raise unknown("loss", name, LOSSES, "cross-entropy, mse, or module:function")
+    no_such("loss", name, LOSSES, "cross-entropy, mse, or module:function")
 
 
 def loss_fingerprint(name: str) -> str | None:
@@ -62,7 +62,7 @@ def loss_of_record(config: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[
     kept = data.get("loss")
     if kept is None:
         return str(config["loss"]), None
-    name = places.recalled(kept["target"], kept.get("path"))
+    name = places.at(kept["target"], places.recalled(kept["target"], kept.get("path")))
     now = imports.fingerprint(name)
     return name, None if now == kept["sha256"] else imports.changed(f"the loss {name}", kept["sha256"], now)
 

@@ -1,10 +1,12 @@
 """Gradients and Hessian-vector products of the mean loss, batch by batch, exact by double backward (Pearlmutter 1994).
 
 BatchNorm is frozen at the point's statistics (eval mode). The mean over images does not depend on how they are batched.
+Attention is computed by plain matrix products: its fused kernels have no second derivatives.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +14,9 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
@@ -47,19 +51,39 @@ def products(
 
     Yields:
         The products of each batch.
+
+    Raises:
+        Refused: if the model has an operation that torch cannot differentiate twice.
     """
     problem.module.eval()
     for x, y in batches:
         theta = point.theta.detach().clone().requires_grad_()
-        loss = problem.mean_loss(theta, point.buffers, x, y)
+        with sdpa_kernel(SDPBackend.MATH):
+            loss = problem.mean_loss(theta, point.buffers, x, y)
         (gradient,) = torch.autograd.grad(loss, theta, create_graph=len(vectors) > 0)
         found = torch.zeros_like(vectors)
         if gradient.requires_grad:
             for row, vector in enumerate(vectors):
-                more = row < len(vectors) - 1
-                (found[row],) = torch.autograd.grad(gradient @ vector, theta, retain_graph=more)
+                found[row] = _derivative(gradient @ vector, theta, more=row < len(vectors) - 1)
         yield BatchProducts(len(x), gradient.detach(), found)
         tick(float(loss.detach()))
+
+
+def _derivative(slope: Tensor, theta: Tensor, more: bool) -> Tensor:
+    """Gradient of a gradient's projection.
+
+    Raises:
+        Refused: if torch cannot differentiate the gradient.
+    """
+    try:
+        (found,) = torch.autograd.grad(slope, theta, retain_graph=more)
+    except RuntimeError as error:
+        lacking = re.search(r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented", str(error))
+        if lacking is None:
+            raise
+        reason = f"torch has no second derivative of {lacking[1]}, which the model uses"
+        raise Refused(reason, "measure without hvp: --what loss,gradient,distance") from None
+    return found
 
 
 def mean_product(

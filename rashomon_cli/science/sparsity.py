@@ -38,7 +38,8 @@ def prunable(module: nn.Module, layout: Layout, everything: bool = False) -> Ten
     Args:
         module: the architecture.
         layout: of its parameters.
-        everything: take all parameters; else biases and the parameters of normalisation layers are exempt.
+        everything: take all parameters; else biases, other vectors (the scales of layers) and the parameters of
+            normalisation layers are exempt.
 
     Returns:
         (P,) of 1 and 0, float32 on the CPU.
@@ -48,8 +49,8 @@ def prunable(module: nn.Module, layout: Layout, everything: bool = False) -> Ten
     exempt = {
         f"{name}.{parameter}" if name else parameter
         for name, layer in module.named_modules()
-        for parameter, _ in layer.named_parameters(recurse=False)
-        if "bias" in parameter or isinstance(layer, _NORMS)
+        for parameter, value in layer.named_parameters(recurse=False)
+        if "bias" in parameter or value.ndim < 2 or isinstance(layer, _NORMS)
     }
     return torch.cat(
         [torch.full((size,), 0.0 if name in exempt else 1.0) for name, size in zip(layout.names, layout.sizes)]

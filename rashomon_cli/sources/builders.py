@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.core.errors import Refused, UsageError, unknown
+from rashomon_cli.core.errors import Refused, UsageError, no_such
 from rashomon_cli.core.specs import Spec, parse_spec
 from rashomon_cli.sources import imports, places, registries
 
@@ -39,13 +39,15 @@ class Builder:
 
     Attributes:
         spec: target and arguments; of a file its name alone, wherever it lies.
-        given: the target as the user typed it, or what loads it from here.
+        given: the target as the user typed it.
+        path: of the user's source file, absolute, where the target names one.
         sha256: digest of the user's source file; None for what is built in.
         package: of torchvision or timm, with its version.
     """
 
     spec: Spec
     given: str
+    path: Path | None = None
     sha256: str | None = None
     package: str | None = None
 
@@ -57,8 +59,7 @@ class Builder:
     def record(self) -> dict[str, Any]:
         """What ``run.json`` keeps."""
         kept = {"target": self.given, "arguments": self.spec.arguments, "sha256": self.sha256}
-        path = places.path_of(self.given)
-        more = {"path": str(path) if path else None, "package": self.package}
+        more = {"path": str(self.path) if self.path else None, "package": self.package}
         return kept | {name: value for name, value in more.items() if value is not None}
 
     def arguments(self, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
@@ -128,14 +129,14 @@ class Builder:
             package, function = registries.CALLS[registry[0]]
             return package, f"{package}.{function}({', '.join([repr(registry[1]), *arguments])})"
         module, _, function = BUILT_IN.get(self.spec.target, self.given).rpartition(":")
-        if module.endswith(".py"):
-            return "runpy", f"runpy.run_path({str(Path(module).absolute())!r})[{function!r}]({', '.join(arguments)})"
+        if self.path is not None:
+            return "runpy", f"runpy.run_path({str(self.path)!r})[{function!r}]({', '.join(arguments)})"
         return module, f"{module}.{function}({', '.join(arguments)})"
 
     def _factory(self) -> Callable[..., Any]:
         if registry := registries.split(self.spec.target):
             return registries.factory(*registry)
-        found = imports.load(BUILT_IN.get(self.spec.target, self.given))
+        found = imports.load(BUILT_IN.get(self.spec.target, places.at(self.given, self.path)))
         if not callable(found):
             raise UsageError(f"{self.spec.target} is no function", "name a function that returns a torch.nn.Module")
         factory: Callable[..., Any] = found
@@ -157,8 +158,15 @@ def resolve(text: str) -> Builder:
     return find(parse_spec(text))
 
 
-def find(spec: Spec) -> Builder:
+def find(spec: Spec, path: Path | None = None) -> Builder:
     """The builder of a specification that was read.
+
+    Args:
+        spec: as the user typed it.
+        path: of its source file, where that is at another place than the one typed.
+
+    Returns:
+        The builder.
 
     Raises:
         UsageError: if there is no such builder, file or package.
@@ -168,9 +176,10 @@ def find(spec: Spec) -> Builder:
     if spec.target in BUILT_IN:
         return Builder(spec, spec.target)
     if imports.is_import(spec.target):
+        digest = imports.fingerprint(places.at(spec.target, path))
         bare = Spec(places.bare(spec.target), spec.arguments)
-        return Builder(bare, spec.target, imports.fingerprint(spec.target))
-    raise unknown("model", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, or path/to/file.py:factory")
+        return Builder(bare, spec.target, path or places.path_of(spec.target), digest)
+    no_such("model", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, or path/to/file.py:factory")
 
 
 def of_record(record: dict[str, Any]) -> tuple[Builder, str | None]:
@@ -185,10 +194,10 @@ def of_record(record: dict[str, Any]) -> tuple[Builder, str | None]:
     Raises:
         UsageError: if the source file or package is gone.
     """
-    target = places.recalled(record["target"], record.get("path"))
-    now = find(Spec(target, dict(record["arguments"])))
+    target = str(record["target"])
+    now = find(Spec(target, dict(record["arguments"])), places.recalled(target, record.get("path")))
     if now.sha256 != record["sha256"]:
-        return now, imports.changed(target, record["sha256"], now.sha256)
+        return now, imports.changed(places.at(target, now.path), record["sha256"], now.sha256)
     # Runs of the first versions do not say which package.
     before = record.get("package", now.package)
     if now.package != before:

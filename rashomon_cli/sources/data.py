@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rashomon_cli.core.cache import ArrayCache, NoCache
-from rashomon_cli.core.errors import Refused, UsageError, unknown
+from rashomon_cli.core.errors import Refused, UsageError, no_such
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.core.specs import Spec, parse_spec
@@ -107,7 +107,8 @@ class Source:
         fingerprint: digest of what the files are (names and sizes, or contents).
         read: reads and decodes.
         cached: whether decoding is slow enough to keep its outcome.
-        given: the specification as the user typed it, or what finds the files from here; None where that is ``spec``.
+        given: the specification as the user typed it; None where that is ``spec``.
+        path: of its file or folder, absolute, where the target names one.
     """
 
     spec: Spec
@@ -115,6 +116,7 @@ class Source:
     read: Callable[[], Data]
     cached: bool = False
     given: Spec | None = None
+    path: Path | None = None
 
     def load(self, cache: ArrayCache | None = None) -> Data:
         """Read the data, from the cache where it has them.
@@ -160,14 +162,22 @@ def resolve(text: str, data_root: Path | None = None) -> Source:
     return find(parse_spec(text), data_root)
 
 
-def find(spec: Spec, data_root: Path | None = None) -> Source:
+def find(spec: Spec, data_root: Path | None = None, path: Path | None = None) -> Source:
     """The source of a specification that was read.
+
+    Args:
+        spec: as the user typed it.
+        data_root: where files of named data sets are; ``RASHOMON_DATA`` where None.
+        path: of its file or folder, where that is at another place than the one typed.
+
+    Returns:
+        The source.
 
     Raises:
         UsageError: if there is no such source or its files are missing.
     """
-    bare = Spec(places.bare(spec.target), spec.arguments)
-    return replace(_source(spec, bare, data_root), spec=bare, given=spec)
+    bare, here = (Spec(t, spec.arguments) for t in (places.bare(spec.target), places.at(spec.target, path)))
+    return replace(_source(here, bare, data_root), spec=bare, given=spec, path=path or places.path_of(spec.target))
 
 
 def _source(spec: Spec, bare: Spec, data_root: Path | None) -> Source:
@@ -186,19 +196,18 @@ def _source(spec: Spec, bare: Spec, data_root: Path | None) -> Source:
     if imports.is_import(spec.target):
         digest = imports.fingerprint(spec.target) or ""
         return Source(spec, hashlib.sha256(f"{bare} {digest}".encode()).hexdigest(), lambda: _made(spec))
-    raise unknown("data set", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, folder:PATH, npz:PATH")
+    no_such("data set", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, folder:PATH, npz:PATH")
 
 
 def record(source: Source, data: Data) -> dict[str, Any]:
     """What ``run.json`` keeps of the data: enough to load them again and to fit other data to the model."""
     statistics = data.statistics()
-    given = source.given or source.spec
-    path = places.path_of(given.target)
     return {
-        "spec": str(given),
-        **({"path": str(path)} if path else {}),
+        "spec": str(source.given or source.spec),
+        **({"path": str(source.path)} if source.path else {}),
         "fingerprint": source.fingerprint,
         "input_shape": list(data.input_shape),
+        "dtype": str(data.x_train.dtype),
         "num_classes": data.num_classes,
         "regression": data.is_regression,
         "train_count": len(data.x_train),
@@ -223,10 +232,11 @@ def of_record(record: dict[str, Any], data_root: Path | None) -> tuple[Source, s
         UsageError: if its files are gone.
     """
     spec = parse_spec(record["spec"])
-    source = find(Spec(places.recalled(spec.target, record.get("path")), spec.arguments), data_root)
+    source = find(spec, data_root, places.recalled(spec.target, record.get("path")))
     if source.fingerprint == record["fingerprint"]:
         return source, None
-    return source, imports.changed(f"the data {source.given}", record["fingerprint"], source.fingerprint)
+    what = f"the data {places.at(spec.target, source.path)}"
+    return source, imports.changed(what, record["fingerprint"], source.fingerprint)
 
 
 def _subset(spec: Spec, data_root: Path | None) -> Source:
@@ -243,7 +253,7 @@ def _subset(spec: Spec, data_root: Path | None) -> Source:
         return replace(data, x_train=data.x_train[chosen], y_train=data.y_train[chosen])
 
     digest = hashlib.sha256(f"{whole.fingerprint} train={count}".encode()).hexdigest()
-    return _Subset(spec, digest, whole.read, whole.cached, None, whole, cut)
+    return _Subset(spec, digest, whole.read, whole.cached, whole=whole, cut=cut)
 
 
 @dataclass(frozen=True)

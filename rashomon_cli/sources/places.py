@@ -29,17 +29,17 @@ def at(target: str, path: Path | None) -> str:
     return target if path is None else f"{before}{path}{after}"
 
 
-def recalled(target: str, path: str | None) -> str:
-    """A target of a record, at the place that it had then if it is still there, else as it was typed.
+def recalled(target: str, path: str | None) -> Path | None:
+    """Where the file of a recorded target is now: where it was then if it is still there, else where it was typed.
 
     Args:
         target: as the user typed it, perhaps in another working directory.
         path: the absolute path that it had then, where it names a file.
 
     Returns:
-        A target that can be loaded from here, if any can.
+        An absolute path, or None where the target names no file.
     """
-    return at(target, Path(path)) if path is not None and Path(path).exists() else target
+    return Path(path) if path is not None and Path(path).exists() else path_of(target)
 
 
 def _parts(target: str) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from rashomon_cli.core.errors import UsageError, unknown
+from rashomon_cli.core.errors import UsageError, no_such
 
 CALLS = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
 
@@ -45,7 +45,7 @@ def factory(package: str, name: str) -> Callable[..., Any]:
     module = importlib.import_module(CALLS[package][0])
     names: list[str] = module.list_models()
     if name.partition(".")[0] not in names:  # timm's names may have the tag of their weights behind a dot
-        raise unknown(f"{package} model", name, names, f"{CALLS[package][0]}.list_models() lists them")
+        no_such(f"{package} model", name, names, f"{CALLS[package][0]}.list_models() lists them")
     return functools.partial(getattr(module, CALLS[package][1]), name)
 
 

@@ -14,8 +14,9 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rashomon_cli.core.errors import Damaged
 
@@ -62,7 +63,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A regular file, open for reading.
 
     Raises:
@@ -71,9 +72,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     hint = "restore the file from a copy"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise Damaged(f"{path.name} of {path.parent.name} is no regular file", hint)
             yield stream
     except FileNotFoundError:

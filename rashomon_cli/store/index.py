@@ -105,18 +105,19 @@ class Index:
             broken: do not look whether another process has replaced it while this one waited.
         """
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        with locked(self._root):
-            if not broken:
-                with contextlib.suppress(OtherVersion):
-                    return Catalog(self._path)
-            try:
+        try:
+            with locked(self._root):
+                if not broken:
+                    with contextlib.suppress(OtherVersion):
+                        return Catalog(self._path)
                 Catalog.create(beside)
                 for suffix in ("", "-wal", "-shm"):
                     self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
                 os.replace(beside, self._path)
                 return Catalog(self._path)
-            except (sqlite3.OperationalError, OSError):
-                return Catalog.in_memory()
+        except (sqlite3.OperationalError, OSError):
+            beside.unlink(missing_ok=True)
+            return Catalog.in_memory()
 
     def _reconcile(self) -> Catalog:
         catalog = self._open()
@@ -141,5 +142,5 @@ def present_runs(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if is_id(entry.name) and entry.is_dir()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()

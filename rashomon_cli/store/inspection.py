@@ -70,7 +70,8 @@ class Inspector:
                 yield "catalog.db", "does not say what the run's files say", "rashomon reindex"
         elif not wrong:
             yield from self._parts(folder)
-        for parent in (record or request).parents if record or request else []:
+        asked = record or request
+        for parent in asked.parents if asked else []:
             yield from self._parent(run, parent)
 
     def _finished(self, folder: Path, record: RunRecord, request: Request | None) -> Iterator[tuple[str, str, str]]:

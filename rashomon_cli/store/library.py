@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from rashomon_cli.core.errors import Damaged, UsageError
 from rashomon_cli.store import records, root
 from rashomon_cli.store.catalog import Row
@@ -58,7 +56,9 @@ class Library:
             OSError: if the disk refuses.
         """
         with root.writing(self.root) as made:
-            self._made = self._made if made is None else made
+            if made is not None:
+                self._made = made
+                self._index.close()
             yield self._index
 
     def find(self, reference: str) -> Run:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime, timedelta
 
-from rashomon_cli.core.errors import UsageError, unknown
+from rashomon_cli.core.errors import UsageError, no_such
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}$"
 _NAME = re.compile(NAME)
@@ -83,7 +83,7 @@ def find_id(
     if not found and len(reference) >= _PREFIX:
         found = [run for run in names if run.startswith(wanted)]
     if not found:
-        raise unknown(what, reference, names.values(), ls)
+        no_such(what, reference, names.values(), ls)
     if len(found) > 1:
         candidates = ", ".join(f"{run} ({names[run]})" for run in found[:_SHOWN]) + ", …" * (len(found) > _SHOWN)
         raise UsageError(f"{reference!r} is ambiguous: {candidates}", f"{show} {found[0]}")

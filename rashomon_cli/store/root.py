@@ -16,7 +16,8 @@ from rashomon_cli.store.locks import FolderLock, locked
 FORMAT_VERSION = 1
 MARKER = "store.json"
 _FORMAT = "rashomon-store"
-_BARE = {MARKER, "runs", "cache", "catalog.db", "catalog.db-wal", "catalog.db-shm"}
+_CATALOG = {"catalog.db", "catalog.db-wal", "catalog.db-shm"}
+_BARE = {MARKER, "runs", "cache"} | _CATALOG
 
 
 def check(root: Path, *, create: bool, mend: bool) -> None:
@@ -35,7 +36,8 @@ def check(root: Path, *, create: bool, mend: bool) -> None:
         try:
             version = version_of(root)
         except Damaged:
-            if not mend:
+            still_there = (root / MARKER).exists() or present_runs(root / "runs")  # else it was just taken back
+            if still_there and not mend:
                 raise
         else:
             if version > FORMAT_VERSION:
@@ -44,7 +46,7 @@ def check(root: Path, *, create: bool, mend: bool) -> None:
     elif not create:
         hint = "rashomon train --seed 1 makes one; --store or RASHOMON_STORE names another"
         raise NoStore(f"no store at {root}", hint)
-    elif root.exists() and (not root.is_dir() or any(not _is_draft(path) for path in root.iterdir())):
+    elif _is_occupied(root) and not (root / MARKER).exists():  # else it has just been made
         raise NoStore(f"{root} is no store and not empty", "name another folder with --store")
 
 
@@ -109,15 +111,23 @@ def take_back(root: Path, made: list[Path]) -> None:
         root: the folder.
         made: what :func:`make` returned.
     """
-    with contextlib.suppress(OSError), locked(root):
-        if not {path.name for path in root.iterdir()} <= _BARE:
+    with contextlib.suppress(OSError):
+        lock = FolderLock.take(root / "runs", wait=False)
+        if lock is None:
             return
-        (root / "runs").rmdir()
-        for name in _BARE - {"runs", "cache"}:
-            (root / name).unlink(missing_ok=True)
-        shutil.rmtree(root / "cache", ignore_errors=True)
-        for folder in made:
-            folder.rmdir()
+        try:
+            with locked(root):
+                if not {path.name for path in root.iterdir()} <= _BARE:
+                    return
+                (root / "runs").rmdir()
+                for name in _CATALOG:
+                    (root / name).unlink(missing_ok=True)
+                shutil.rmtree(root / "cache", ignore_errors=True)
+                (root / MARKER).unlink()
+                for folder in made:
+                    folder.rmdir()
+        finally:
+            lock.release()
 
 
 @contextmanager
@@ -130,17 +140,22 @@ def writing(root: Path) -> Iterator[list[Path] | None]:
     Raises:
         OSError: if the disk refuses.
     """
-    while True:
+    lock = None
+    while lock is None:
         with contextlib.suppress(FileNotFoundError):
             made = make(root)
             lock = FolderLock.take(root / "runs", wait=True)
-            break
     try:
         yield made
     finally:
         lock.release()
 
 
-def _is_draft(path: Path) -> bool:
-    """Whether a file is the marker that another process is writing."""
-    return path.name.startswith(f".{MARKER}.")
+def _is_occupied(root: Path) -> bool:
+    """Whether there is a file, or a folder that holds more than the marker which another process is writing."""
+    try:
+        return any(not path.name.startswith(f".{MARKER}.") for path in root.iterdir())
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rashomon_cli.core.errors import Damaged
 from rashomon_cli.store.catalog import Row

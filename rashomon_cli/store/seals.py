@@ -1,4 +1,4 @@
-"""Files that end with the SHA-256 of every byte before, so that each flipped bit shows: JSON documents and checkpoints."""
+"""Files that end with the SHA-256 of every byte before, so that each flipped bit shows."""
 
 from __future__ import annotations
 

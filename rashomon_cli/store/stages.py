@@ -1,4 +1,4 @@
-"""Computations that several runs share, such as an L1 training cut at several thresholds, and the runs that need them."""
+"""Computations that several runs share, such as an L1 training cut at several thresholds."""
 
 from __future__ import annotations
 

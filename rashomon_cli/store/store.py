@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +183,13 @@ class Store(Library):
         check_name(name)
         key = _request(operation, config, parents, fingerprints).key
         holders = self.rows("name = ?", (name,))
-        if any(row["key"] != key and row["status"] != "interrupted" for row in holders):
-            raise _taken(name)
+        _refuse_taken(name, [row["name"] for row in holders if row["key"] != key and row["status"] != "interrupted"])
 
     def _new(self, request: Request, name: str | None, suggestion: str) -> Job:
         if name is not None:
             self._set_aside(name)
         taken = set(self.names().values())
-        if name in taken:
-            raise _taken(name)
+        _refuse_taken(name, taken)
         label = Label(name=name or free_name(suggestion, taken))
         folder = self.runs_folder / new_id()
         folder.mkdir()
@@ -238,8 +236,12 @@ def _request(
     )
 
 
-def _taken(name: str | None) -> UsageError:
-    return UsageError(
-        f"the name {name!r} is taken by another request",
-        f"choose another --name, or rashomon rename {name} OTHER",
-    )
+def _refuse_taken(name: str | None, taken: Container[str]) -> None:
+    """Refuse a name that another request has.
+
+    Raises:
+        UsageError: if it is among those taken.
+    """
+    if name in taken:
+        hint = f"choose another --name, or rashomon rename {name} OTHER"
+        raise UsageError(f"the name {name!r} is taken by another request", hint)

@@ -9,7 +9,7 @@ from rashomon_cli.core.errors import Damaged, Diverged, Refused, UsageError
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, Silence, Where
 from rashomon_cli.operations.train import TrainConfig, plan, train
-from rashomon_cli.operations.weights import load_theta, model_files
+from rashomon_cli.operations.weights import load_mask, load_theta, model_files
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Store, tensors
 
@@ -134,7 +134,7 @@ def test_starting_from_a_pruned_run_its_mask_holds(context, tiny_config):
     after = load_theta(loaded, again, torch.device("cpu"))[0]
     assert torch.all(after[mask == 0] == 0)
     assert torch.any(after != theta * mask)
-    assert torch.equal(weights.load_mask(loaded, again, torch.device("cpu")), mask)
+    assert torch.equal(load_mask(loaded, again, torch.device("cpu")), mask)
     assert [(p.id, p.role) for p in again.record.parents] == [(pruned.id, "init")]
     assert set(again.tensors("mask.safetensors")) == set(loaded.problem.layout.names)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -48,13 +47,9 @@ def fingerprints(digest):
 
 @pytest.fixture
 def sums():
-    """sums(store, id): SHA-256 by name of what a run has published."""
-
-    def act(store, run):
-        record = json.loads((Path(store) / "runs" / run / "run.json").read_text())
-        return {artifact["path"]: artifact["sha256"] for artifact in record["artifacts"]}
-
-    return act
+    """sums(store, id): a fingerprint by name of each file that a run has published."""
+    published = _load("crash").published
+    return lambda store, run: published(Path(store), [run])[0]
 
 
 @pytest.fixture(scope="session")

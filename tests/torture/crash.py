@@ -259,12 +259,32 @@ def finished(store: Path, command: Command) -> dict[str, str]:
 
 
 def published(store: Path, ids: list[str]) -> list[dict[str, str]]:
-    """SHA-256 by name of what runs have published, without their records."""
+    """Fingerprints by name of what runs have published, without their records."""
     found = []
     for run in ids:
-        record = json.loads((store / "runs" / run / "run.json").read_text())
-        found.append({artifact["path"]: artifact["sha256"] for artifact in record["artifacts"]})
+        folder = store / "runs" / run
+        record = json.loads((folder / "run.json").read_text())
+        files = {artifact["path"]: artifact["sha256"] for artifact in record["artifacts"]}
+        found.append({p: measured(folder / p) if p.endswith(".h5") else digest for p, digest in files.items()})
     return found
+
+
+def measured(path: Path) -> str:
+    """SHA-256 over what is in an HDF5 file; its bytes depend on the order in which arrays were written."""
+    import h5py
+
+    parts = []
+
+    def add(name: str, data: Any) -> None:
+        if isinstance(data, h5py.Dataset):
+            values = data[()]
+            content = values.tobytes() if data.dtype != object else repr(values.tolist()).encode()
+            about = [(key, str(data.attrs[key])) for key in ("units", "long_name", "dims")]
+            parts.append(f"{name} {data.dtype} {data.shape} {about} {hashlib.sha256(content).hexdigest()}")
+
+    with h5py.File(path) as file:
+        file.visititems(add)
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
 
 def written_beside(cwd: Path) -> list[dict[str, str]]:

@@ -40,7 +40,7 @@ for pid, answer in answers:
 
 FIFTY = """
 def work(root, who):
-    store = Store.open(root)
+    store = Store.open(root, create=True)
     ids = []
     for n in range(50):
         with store.begin("fake", {"who": who, "n": n}, suggestion="run") as job:
@@ -87,7 +87,8 @@ def work(root, who):
 """
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(8))
 def test_thirty_two_processes_make_one_store_and_one_run_of_each_request(tmp_path, start, attempt):
     answers = together(start, tmp_path / "store", 32, FIRST)
     assert {answer["how"] for answer in answers[::2]} == {"made"}
