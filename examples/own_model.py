@@ -26,7 +26,9 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(TOKENS, width)
         self.norm = nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.hidden = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
         self.head = nn.Linear(width, TOKENS, bias=False)
         self.head.weight = self.embedding.weight
 
@@ -62,8 +64,12 @@ def main(folder):
 
     path = connect(store, a=a, b=b, bend=1, epochs=12, points=9, samples="all", name="own-path")
     curve, line = path.dataset("curve"), path.dataset("line")
-    print(f"barrier of the line {path.metrics['line_barrier_loss']:.3f} nats, of the curve {path.metrics['curve_barrier_loss']:.3f}")
-    print(f"highest training loss on the curve at t = {float(curve.train_loss.idxmax()):.3f}, on the line at t = {float(line.train_loss.idxmax()):.3f}")
+    print(
+        f"barrier of the line {path.metrics['line_barrier_loss']:.3f} nats, of the curve {path.metrics['curve_barrier_loss']:.3f}"
+    )
+    print(
+        f"highest training loss on the curve at t = {float(curve.train_loss.idxmax()):.3f}, on the line at t = {float(line.train_loss.idxmax()):.3f}"
+    )
 
     measured = probe(store, run=path, points=3, what="loss,hvp", hvp_samples=500, name="own-probe").dataset()
     for t in measured.t.values:
@@ -74,10 +80,14 @@ def main(folder):
         )
 
     small = prune(store, run=a, l1=1e-4, thr=0.02, name="own-pruned")
-    print(f"pruned: {small.metrics['sparsity']:.0%} of the weights gone, test accuracy {small.metrics['test_accuracy']:.3f}")
+    print(
+        f"pruned: {small.metrics['sparsity']:.0%} of the weights gone, test accuracy {small.metrics['test_accuracy']:.3f}"
+    )
 
     alike = compare(store, models=[a, b, small], ood=f"{here}:sequences(seed=1, skew=0.3)", name="own-alike")
-    print(f"cosine of predictions on other sequences: {alike.metrics['cosine_min']:.3f} to {alike.metrics['cosine_max']:.3f}")
+    print(
+        f"cosine of predictions on other sequences: {alike.metrics['cosine_min']:.4f} to {alike.metrics['cosine_max']:.4f}"
+    )
 
     middle = load_module(store, "own-path@0.5")  # a torch.nn.Module in eval mode, BatchNorm refreshed where it has any
     examples = sequences(seed=2, train=1, test=500)

@@ -11,6 +11,7 @@ import pytest
 from rashomon_cli import Store
 
 FOLDER = Path(__file__).parents[1] / "examples" / "cifar10"
+OWN = FOLDER.parent / "own_model.py"
 README = (FOLDER / "README.md").read_text()
 
 
@@ -93,3 +94,14 @@ def test_cosines_are_those_of_the_committed_matrix(runs):
     matrix = runs[1]["similar"].measurements()["mnist"]["cosine"].values
     above = matrix[np.triu_indices(len(matrix), 1)]
     assert math.isclose(runs[1]["similar"].metrics["cosine_median"], float(np.median(above)), rel_tol=1e-9)
+
+
+@pytest.mark.slow
+def test_the_example_of_an_own_model_runs(tmp_path, start):
+    out, err = start(
+        tmp_path / "store", python=f"import runpy; runpy.run_path({str(OWN)!r}, run_name='__main__')"
+    ).communicate()
+    assert err == ""
+    numbers = [float(text) for text in re.findall(r"accuracy (\d\.\d+)", out)]
+    assert min(numbers) > 0.8
+    assert "cosine of predictions on other sequences" in out

@@ -30,6 +30,11 @@ COMMANDS = {
     "ls": "ls",
     "show": "show",
     "rename": "rename",
+    "tag": "tag",
+    "rm": "rm",
+    "restore": "restore",
+    "gc": "gc",
+    "check": "check",
     "reindex": "reindex",
 }
 """The module of ``rashomon_cli.cli`` that each command is in."""

@@ -22,13 +22,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from rashomon_cli.core.results import Metric
 
 NARROW = 60
+GAP = 2  # blanks between the columns of a table
 
 
 class Out(Console):
@@ -153,18 +153,16 @@ def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:
     """A plain table; on a narrow terminal, where it does not fit, one block of lines a row."""
-    needed, across = table_width(heads, rows), room()
-    if across is not None and needed > across:
+    widths, across = _widths(heads, rows), room()
+    if across is not None and sum(widths) > across:
         for row in rows:
             print(row[0])
             show_pairs({head: cell for head, cell in list(zip(heads, row))[1:] if cell})
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, head in enumerate(heads):
-        table.add_column(head, justify="right" if index in numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    Out(width=max(needed, 20)).print(table)
+    places = [f"{{:{'>' if index in numeric else '<'}{width - GAP}}}" for index, width in enumerate(widths)]
+    line = (" " * GAP).join(places)
+    Out(width=sum(widths)).print(Text(line.format(*heads).rstrip(), style="bold"), soft_wrap=True)
+    print("".join(f"{line.format(*row).rstrip()}\n" for row in rows), end="")
 
 
 def show_pairs(pairs: Mapping[str, str]) -> None:
@@ -182,7 +180,11 @@ def show_pairs(pairs: Mapping[str, str]) -> None:
 
 def table_width(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Columns of the terminal that a table takes."""
-    return sum(max([len(head), *[len(row[i]) for row in rows]]) + 2 for i, head in enumerate(heads))
+    return sum(_widths(heads, rows))
+
+
+def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) + GAP for column in zip(heads, *rows)]
 
 
 def room() -> int | None:

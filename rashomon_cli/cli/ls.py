@@ -3,63 +3,58 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from rashomon_cli.cli import console
+from rashomon_cli.cli.hints import show_note
+from rashomon_cli.cli.objects import listed
 from rashomon_cli.cli.options import Common
-from rashomon_cli.cli.publish import describe
-from rashomon_cli.operations.ls import Entry, ls
+from rashomon_cli.operations.ls import Entry, LsConfig, ls
 from rashomon_cli.store import Store
 
-MODELS = {"common": Common}
-_HEADS = ["name", "kind", "operation", "status", "age", "figures"]
+MODELS = {"config": LsConfig, "common": Common}
+_HEADS = ("name", "kind", "operation", "status", "age", "figures")
 
 
-def command(common: Common) -> None:
+def command(config: LsConfig, common: Common) -> None:
     """List the runs of the store.
 
-    Example: rashomon ls --json
+    Example: rashomon ls --kind model --where 'test_accuracy>0.9,seed=1'
     """
     store = Store.open(common.store)
-    entries = ls(store)
+    entries = ls(store, config)
     damaged = [entry.name for entry in entries if entry.status == "damaged"]
     if damaged and not common.quiet:
-        console.show_note(f"damaged and left out of --json: {', '.join(damaged)}; rashomon show NAME says why")
+        show_note(f"damaged and left out of --json: {', '.join(damaged)}; rashomon check says why")
+    finished = [entry for entry in entries if entry.status == "finished"]
     if common.json_:
         names = store.names()
-        console.show_json({"runs": [describe(run, store, names) for run in store.runs()]})
+        console.show_json({"runs": [listed(entry, store.runs_folder, names) for entry in finished]})
     elif common.quiet:
-        for entry in entries:
-            if entry.status == "finished":
-                print(entry.id)
+        print("".join(f"{entry.id}\n" for entry in finished), end="")
     elif entries:
         _show(entries)
+    elif config != LsConfig():
+        show_note("no run passes; rashomon ls lists all")
     else:
-        console.show_note(f"no runs in {store.root} yet: rashomon train --seed 1 makes one")
+        show_note(f"no runs in {store.root} yet: rashomon train --seed 1 makes one")
 
 
 def _show(entries: list[Entry]) -> None:
+    """One line a run, with as many figures as fit."""
     now, room = datetime.now(UTC), console.room()
-    for count in (3, 2, 1):
-        rows = [_row(entry, now, count) for entry in entries]
-        if room is None or console.table_width(_HEADS, rows) <= room:
+    groups = len({entry.group for entry in entries}) > 1
+    heads = [*_HEADS, "group"] if groups else _HEADS
+    fitting = [3] if room is None else [3, 2, 1, 3]
+    for count in fitting:
+        rows = [_row(entry, now, count) + ([entry.group] if groups else []) for entry in entries]
+        if room is None or console.table_width(heads, rows) <= room:
             break
-    else:
-        rows = [_row(entry, now, 3) for entry in entries]
-    console.show_table(_HEADS, rows)
+    console.show_table(heads, rows)
 
 
 def _row(entry: Entry, now: datetime, count: int) -> list[str]:
-    figures = ", ".join(f"{name} {_figure(value)}" for name, value in entry.headlines(count).items())
+    figures = ", ".join(f"{name} {console.figure(value)}" for name, value in entry.headlines(count).items())
     return [entry.name, entry.kind, entry.operation, entry.status, _age(now - entry.begun), figures]
-
-
-def _figure(value: Any) -> str:
-    """A number, or the range of a list over points."""
-    if not isinstance(value, list):
-        return console.number(value)
-    known = [v for v in value if v is not None]
-    return f"{console.number(min(known))} to {console.number(max(known))}" if known else "–"
 
 
 def _age(since: timedelta) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rashomon_cli.cli import console, hints
+from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common, Publishing
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.sweeps import Family
@@ -64,30 +65,6 @@ def show_run(common: Common, run: Run, store: Store) -> None:
         print(run.id)
     else:
         console.show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
-
-
-def describe(run: Run, store: Store, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The JSON object of a run, with the keys that README.md documents.
-
-    Args:
-        run: a finished run.
-        store: its store.
-        names: of all runs by id, where many are described.
-
-    Returns:
-        JSON values.
-    """
-    if names is None:
-        names = store.names() if run.record.parents else {}
-    return {
-        "id": run.id,
-        "name": run.name,
-        "kind": run.kind,
-        "operation": run.record.operation,
-        "parents": [{"id": p.id, "name": names.get(p.id), "role": p.role} for p in run.record.parents],
-        "metrics": run.metrics,
-        "files": {a.path: str(run.folder / a.path) for a in run.record.artifacts},
-    }
 
 
 def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Context) -> int:

@@ -15,7 +15,7 @@ def command(common: Common) -> None:
 
     Example: rashomon reindex
     """
-    count = reindex(Store.open(common.store))
+    count = reindex(Store.open(common.store, mend=True))
     if common.json_:
         console.show_json({"indexed": count})
     elif not common.quiet:

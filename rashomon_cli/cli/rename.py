@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rashomon_cli.cli import console
+from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common
-from rashomon_cli.cli.publish import describe
 from rashomon_cli.operations.rename import RenameConfig, rename
 from rashomon_cli.store import Store
 

@@ -9,7 +9,7 @@ from rich.tree import Tree
 
 from rashomon_cli.cli import console
 from rashomon_cli.cli.options import Common
-from rashomon_cli.cli.publish import describe
+from rashomon_cli.cli.objects import describe
 from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.operations.show import Node, lineage, show
 from rashomon_cli.store import Run, Store

@@ -121,6 +121,7 @@ def _predict(context: Context, loaded: problems.Loaded, point: Point, images: Im
 
     Raises:
         Refused: if the model fails on them, as on a token that it has no embedding for.
+        OutOfMemoryError: if they need more memory than the device has.
     """
     import torch
 
@@ -135,9 +136,9 @@ def _predict(context: Context, loaded: problems.Loaded, point: Point, images: Im
         batch = Batches(x, torch.zeros(len(x)), len(x), kept["mean"], kept["std"], len(x))
         try:
             parts.append(predict(loaded.problem, *point, batch))
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, IndexError, ValueError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
             raise Refused(f"{subject.label} fails on {images.spec}: {error}", f"--ood {kept['spec']}") from error
         context.progress.tick()
     return torch.cat(parts).numpy()

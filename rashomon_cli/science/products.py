@@ -74,6 +74,7 @@ def _derivative(slope: Tensor, theta: Tensor, more: bool) -> Tensor:
 
     Raises:
         Refused: if torch cannot differentiate the gradient.
+        RuntimeError: if it fails for another reason.
     """
     try:
         (found,) = torch.autograd.grad(slope, theta, retain_graph=more)

@@ -100,7 +100,7 @@ def _pickled(path: Path) -> Checkpoint:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:
-        raise Refused(f"{path.name} cannot be read without running code: {_reason(error)}", _HINT) from None
+        raise Refused(f"{path.name} cannot be read as plain weights: {_reason(error)}", _HINT) from None
     tensors = _state_dict(content, path.name)
     return Checkpoint({name: tuple(value.shape) for name, value in tensors.items()}, tensors.__getitem__)
 

@@ -97,8 +97,10 @@ def _check(stream: io.BytesIO, what: str, hint: str) -> None:
                 wanted = _step(opcode, argument, stack, memo)
                 if wanted is not None and not _is_known(*wanted):
                     raise Refused(f"{what} needs {'.'.join(wanted)}, which is not loaded: it could run anything", hint)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise Refused(f"{what} is damaged, or no checkpoint: {error}", hint) from None
+    except (IndexError, KeyError):
+        raise Refused(f"{what} is damaged, or no checkpoint: it refers to what it does not hold", hint) from None
 
 
 def _step(

@@ -18,7 +18,7 @@ def check(
     references: Sequence[str] = (),
     *,
     read_data: bool = False,
-    tick: Callable[[int], None] | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Report:
     """Compare a store's files with each other; nothing is changed.
 
@@ -26,7 +26,7 @@ def check(
         store: the store.
         references: runs to look at, by name, id or unique prefix of an id; all, and the store itself, where none.
         read_data: read every file and compare its SHA-256.
-        tick: called for each run with the number of all.
+        tick: called for each run.
 
     Returns:
         The report.
@@ -44,7 +44,7 @@ def check(
         if run in rows and rows[run]["status"] == "interrupted":
             report.interrupted[run] = rows[run]["name"]
         if tick is not None:
-            tick(len(chosen))
+            tick()
     if not references:
         report.findings += _of_the_store(store, read_data=read_data)
     return report

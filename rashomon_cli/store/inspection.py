@@ -52,6 +52,8 @@ class Inspector:
     def _problems(self, folder: Path, row: Row | None) -> Iterator[tuple[str, str, str]]:
         run = folder.name
         record, wrong = _document(folder, "run.json", lambda: read_record(folder))
+        if record is None and wrong is None and row is not None and row["finished"]:
+            wrong = "is missing"
         finished = record is not None or wrong is not None
         request, lost = _document(folder, "request.json", lambda: read(folder / "request.json", Request))
         if not finished and request is None and lost is None:
@@ -60,10 +62,10 @@ class Inspector:
         if wrong:
             yield "run.json", wrong, ""
         if lost or (finished and request is None):
-            remedy = "" if finished else f"rashomon rm {run}"
-            yield "request.json", lost or "is missing", remedy
-        if unnamed or not named:
-            yield "label.json", unnamed or "is missing", f"rashomon rename {run} NAME writes it anew"
+            yield "request.json", lost or "is missing", ""
+        if unnamed or (finished and not named):
+            remedy = f"rashomon rename {run} NAME writes it anew" if finished else ""
+            yield "label.json", unnamed or "is missing", remedy
         if record is not None:
             yield from self._finished(folder, record, request)
             if not unnamed and named and self._differs(folder, row):

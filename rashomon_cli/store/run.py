@@ -10,6 +10,8 @@ from rashomon_cli.store import durable
 from rashomon_cli.store.records import Artifact, Label, RunRecord
 
 if TYPE_CHECKING:
+    import xarray
+
     from rashomon_cli.core.results import Array, Variable
 
 
@@ -101,3 +103,21 @@ class Run:
         from rashomon_cli.store import hdf5
 
         return hdf5.load_variables(self.verified("metrics.h5"))
+
+    def dataset(self, group: str | None = None) -> xarray.Dataset:
+        """One measurement with its coordinates, units, long names and standard errors (``<name>_stderr``).
+
+        Args:
+            group: of ``metrics.h5``, such as ``curve``; the only one where None.
+
+        Returns:
+            An ``xarray.Dataset`` in memory.
+
+        Raises:
+            UsageError: if there is no such group, or there are several and none was named.
+            Refused: if the run has no measurements, or xarray is not installed.
+            Damaged: if the file is missing or altered.
+        """
+        from rashomon_cli.store import datasets
+
+        return datasets.dataset(self.measurements(), group, self.name)

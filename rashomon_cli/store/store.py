@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,10 @@ from rashomon_cli.store.job import Job
 from rashomon_cli.store.library import Library
 from rashomon_cli.store.locks import FolderLock
 from rashomon_cli.store.names import check_name, free_name, new_id
-from rashomon_cli.store.parts import Parts, Stage
+from rashomon_cli.store.parts import Parts
 from rashomon_cli.store.records import Label, Parent, Request
 from rashomon_cli.store.run import Run
-from rashomon_cli.store.stages import open_stage, saved_in
+from rashomon_cli.store.stages import saved_in
 
 DEFAULT = "rashomon-store"
 
@@ -59,23 +60,8 @@ class Store(Library):
 
         return FolderCache(self.root / "cache")
 
-    def stage(self, recipe: Mapping[str, Any]) -> Stage:
-        """The locked folder of a computation that several runs share, such as an L1 training cut at several thresholds.
-
-        Args:
-            recipe: JSON values that determine the computation.
-
-        Returns:
-            Its parts, whoever saved them.
-
-        Raises:
-            Busy: if another process works on it.
-        """
-        with self.writing():
-            return open_stage(self.stages_folder, recipe)
-
     def saved_in_stage(self, recipe: Mapping[str, Any]) -> Parts:
-        """What a stage holds, for a look; none where nobody began it.
+        """What a stage holds, for a look; none where nobody began it. :meth:`Job.stage` opens one to work on.
 
         Args:
             recipe: JSON values that determine the computation.
@@ -205,7 +191,8 @@ class Store(Library):
         """Free a name that an interrupted run holds: another request may have it, and the run can still be resumed."""
         for row in self.rows("name = ?", (name,)):
             if row["status"] == "interrupted":
-                self._relabel(row, name=free_name(f"{name}-interrupted", set(self.names().values())))
+                with contextlib.suppress(FileNotFoundError):  # refused just now, and gone
+                    self._relabel(row, name=free_name(f"{name}-interrupted", set(self.names().values())))
 
     def _job(self, folder: Path, request: Request, label: Label, lock: FolderLock, *, resumed: bool) -> Job:
         return Job(

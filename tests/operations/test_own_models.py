@@ -10,12 +10,14 @@ from safetensors.torch import load_file
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.operations.compare import compare
 from rashomon_cli.operations.connect import connect
+from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.export import ExportConfig, export
 from rashomon_cli.operations.import_ import import_
 from rashomon_cli.operations.modules import load_module
 from rashomon_cli.operations.probe import probe
 from rashomon_cli.operations.prune import prune
 from rashomon_cli.operations.train import train
+from rashomon_cli.store import durable
 
 DATA = """
 import numpy as np
@@ -85,10 +87,10 @@ def test_any_model_and_data_go_through_the_whole_chain(store, name):
     model, data, elsewhere = CHAINS[name]
     for seed in (1, 2):
         train(store, model=model, data=data, seed=seed, lr=0.02, name=f"m{seed}", **QUICK)
-    path = connect(store, a="m1", b="m2", points=3, samples=48, name="path", **QUICK)
+    path = connect(store, a="m1", b="m2", points=2, samples=48, name="path", **QUICK)
     assert 0 < path.metrics["curve_max_test_error"] <= 100
-    sizes = {"loss_samples": 48, "gradient_samples": 48, "hvp_samples": 48, "hvp_random": 1, "refresh_samples": 48}
-    found = probe(store, run="path", points=3, hvp_eigenvalue_samples=0, device="cpu", **sizes).metrics
+    sizes = {f"{what}_samples": 6 if name == "resnet18" else 48 for what in ("loss", "gradient", "hvp", "refresh")}
+    found = probe(store, run="path", points=2, hvp_random=1, hvp_eigenvalue_samples=0, device="cpu", **sizes).metrics
     for key in ("train_loss", "gradient_norm", "curvature_straight", "hvp_norm_random"):
         assert np.isfinite(found[key]).all()
         assert np.any(found[key])
@@ -108,22 +110,16 @@ def test_a_tied_transformer_is_a_plain_state_dict_and_survives_the_round_trip(st
     model, data, _ = CHAINS["transformer"]
     run = train(store, model=model, data=data, name="m", **QUICK)
     module = load_module(store, run)
-    state = load_file(run.verified())
+    state = load_file(run.verified("model.safetensors"))
     assert set(state) == set(module.state_dict())
     assert {"embed.weight", "unembed.weight"} < set(state)
     assert "scale" not in state
     module.load_state_dict(state, strict=True)
-    weights, _ = export(store_context(store), ExportConfig(run="m", out=tmp_path / "out"))
+    weights, _ = export(Context(store), ExportConfig(run="m", out=tmp_path / "out"))
     back = import_(store, file=weights, model=model, data=data, device="cpu")
     for name in ("train_loss", "test_loss", "test_accuracy"):
         assert back.metrics[name] == run.metrics[name]
     assert {n: v.tolist() for n, v in back.tensors().items()} == {n: v.tolist() for n, v in run.tensors().items()}
-
-
-def store_context(store):
-    from rashomon_cli.operations.context import Context
-
-    return Context(store)
 
 
 @pytest.mark.usefixtures("own")
@@ -178,9 +174,25 @@ def test_files_are_found_from_another_folder_and_their_place_is_not_part_of_a_re
     (tmp_path / "own").rename(tmp_path / "elsewhere" / "own")
     monkeypatch.chdir(tmp_path / "elsewhere" / "own")
     assert probe(store, run=runs[0], what="gradient", device="cpu").record.notes == []
-    (tmp_path / "elsewhere" / "own" / "losses.py").write_text("from torch.nn.functional import cross_entropy as loss\n")
-    with pytest.raises(Refused, match="it must return|gives"):
-        probe(store, run=runs[0], what="distance,loss", seed=3, device="cpu")
+
+
+@pytest.mark.usefixtures("own")
+def test_source_files_that_changed_are_told_with_both_fingerprints(store, tmp_path):
+    own = tmp_path / "own"
+    loss = "import torch\ndef loss(o, y):\n    return torch.nn.functional.cross_entropy(o, y, reduction='none')\n"
+    (own / "losses.py").write_text(loss)
+    given = {"model": "own_models.py:reader", "data": "own_data.py:tokens", "loss": "losses.py:loss"}
+    run = train(store, **given, **QUICK)
+    before = {name: durable.sha256(own / f"{name}.py")[:12] for name in ("own_models", "losses")}
+    for name in ("own_models", "own_data", "losses"):
+        with (own / f"{name}.py").open("a") as file:
+            file.write("\n# changed\n")
+    model, data, loss = probe(store, run=run, what="loss", device="cpu").record.notes
+    after = {name: durable.sha256(own / f"{name}.py")[:12] for name in before}
+    told = "changed since the run was made:"
+    assert model == f"{own}/own_models.py:reader {told} {before['own_models']} then, {after['own_models']} now"
+    assert data.startswith(f"the data {own}/own_data.py:tokens {told} {run.record.data['fingerprint'][:12]} then, ")
+    assert loss == f"the loss {own}/losses.py:loss {told} {before['losses']} then, {after['losses']} now"
 
 
 def test_products_of_a_transformer_are_those_of_its_dense_hessian():

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -29,6 +31,39 @@ def test_preresnet20_has_the_published_size():
     assert sum(isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3) for m in make("preresnet20").modules()) == 19
 
 
+def test_preresnet164_has_the_published_size():
+    def block(inputs, inner, projects):
+        norms = 2 * (inputs + inner + inner)
+        return norms + inputs * inner + 9 * inner**2 + 4 * inner**2 + (inputs * 4 * inner if projects else 0)
+
+    stages = [(16, 16), (64, 32), (128, 64)]
+    blocks = sum(block(inputs, n, True) + 17 * block(4 * n, n, False) for inputs, n in stages)
+    expected = 3 * 16 * 9 + blocks + 2 * 256 + 256 * 10 + 10
+    module = make("preresnet164")
+    assert size(module) == expected == 1_703_258
+    layers = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) - 3 == 164  # without the projections of the three stages
+
+
+@pytest.mark.parametrize(("batch_norm", "norms"), [(False, 0), (True, 2 * 4224)])
+def test_vgg16_has_the_published_size(batch_norm, norms):
+    channels = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(channels))
+    assert convolutions == 14_714_688
+    expected = convolutions + 2 * (512 * 512 + 512) + 512 * 10 + 10
+    assert size(make(f"vgg16(batch_norm={batch_norm})")) == expected + norms == 15_245_130 + norms
+
+
+@pytest.mark.parametrize("name", ["smallcnn", "preresnet8", "preresnet164", "vgg16"])
+def test_twice_the_width_is_four_times_the_convolutions(name):
+    def weights(width):
+        layers = [m for m in make(f"{name}(width={width})").modules() if isinstance(m, torch.nn.Conv2d)]
+        return sum(layer.weight.numel() for layer in layers[1:])
+
+    assert weights(6) == 4 * weights(3)
+    assert size(make(f"{name}(width=1)")) > 0
+
+
 @pytest.mark.parametrize(("bias", "expected"), [(True, 4 * 3 + 3 + 3 * 3 + 3 + 3 * 2 + 2), (False, 12 + 9 + 6)])
 def test_the_size_of_an_mlp(bias, expected):
     assert size(make(f"mlp(width=3, bias={bias})", (4,), 2)) == expected
@@ -53,7 +88,9 @@ def test_a_wrong_builder_is_a_usage_error(text, words, hint):
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["mlp(width=0)", "mlp(width='a')", "preresnet20(width=-1)"])
+@pytest.mark.parametrize(
+    "text", ["mlp(width=0)", "mlp(width='a')", "preresnet20(width=-1)", "vgg16(width=0)", "smallcnn(width=0)"]
+)
 def test_a_builder_that_fails_is_refused(text):
     with pytest.raises(Refused, match="the builder"):
         make(text)

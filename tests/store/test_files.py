@@ -1,5 +1,8 @@
 """HDF5 and safetensors files: what is written is read back, by us and by the tools that everybody uses."""
 
+import hashlib
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -146,3 +149,36 @@ def test_a_damaged_cache_entry_counts_as_absent(tmp_path):
     assert cache.load("k") is None
     path.write_bytes(content[:10])
     assert cache.load("k") is None
+
+
+@pytest.fixture
+def part(tmp_path):
+    hdf5.save_part(tmp_path / "state.h5", Result({"loss": series("t", [1.0])}, {"theta": np.arange(9.0)}, {"epoch": 3}))
+    return tmp_path / "state.h5"
+
+
+def test_a_part_is_an_hdf5_file_with_its_digest_behind(part):
+    content = part.read_bytes()
+    assert hashlib.sha256(content[:-32]).digest() == content[-32:]
+    with h5py.File(part) as file:
+        assert file["tensors/theta"][()].tolist() == list(range(9))
+
+
+@given(st.data())
+def test_an_altered_part_is_never_opened(part, data):
+    content = bytearray(part.read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    altered = part.with_name("altered.h5")
+    altered.write_bytes(content[: data.draw(st.sampled_from([len(content), 40, 32, 31, 0]))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(h5py, "File", lambda *_: pytest.fail("was opened"))
+        with pytest.raises(Damaged, match=r"altered\.h5"):
+            hdf5.load_part(altered)
+
+
+def test_what_is_no_regular_file_is_damage(part):
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(Damaged, match="no regular file"):
+        hdf5.load_part(part)

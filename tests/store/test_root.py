@@ -108,7 +108,7 @@ def test_a_process_that_takes_a_store_back_disturbs_no_other(tmp_path, publish):
                 be_refused(Store.open(tmp_path / "store", create=True), lambda: None, number=number)
             publish(Store.open(tmp_path / "store", create=True), f"mine-{number}")
         except BaseException as error:
-            failed.append("".join(__import__("traceback").format_exception(error)))
+            failed.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:

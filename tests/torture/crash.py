@@ -174,7 +174,9 @@ def must(arguments: list[str], cwd: Path, **hooks: Callable) -> Ended:
     """
     ended = call(arguments, cwd, **hooks)
     if ended.code != 0:
-        raise Violation(f"rashomon {' '.join(arguments)} ended with {ended.code}: {ended.err.strip()}")
+        raise Violation(
+            f"rashomon {' '.join(arguments)} ended with {ended.code}: {ended.err.strip()} {ended.out.strip()}"
+        )
     return ended
 
 
@@ -307,17 +309,21 @@ def catalogued(store: Path) -> dict[str, int]:
             return {}
 
 
+def named(store: Path, name: str) -> list[str]:
+    """Ids of the runs in the store that have a name, as their own files say."""
+    labels = store.glob("runs/*/label.json")
+    return [path.parent.name for path in labels if json.loads(path.read_text())["name"] == name]
+
+
 def state_of(store: Path, earlier: dict[str, str], command: Command) -> str:
     """How far a command had come when it was killed."""
     rows = catalogued(store)
     present = {path.name for path in store.glob("runs/*") if path.is_dir()}
     if command.moves:
-        trashed = bool(list(store.glob("trash/**/run.json")))
-        moved = trashed if command.name == "rm" else not trashed
+        moved = not named(store, command.moves) if command.name == "rm" else bool(named(store, command.moves))
         if not moved:
             return "nothing"
-        gone = [run for run in rows if run not in present]
-        return "published, no row" if gone or present - set(rows) else "done"
+        return "published, no row" if present != set(rows) else "done"
     new = sorted(present - set(earlier))
     if not new:
         return "nothing"
@@ -364,11 +370,13 @@ class Arena:
 
         for arguments in BASE:
             if arguments[0] in KNOWN:
-                self._import_what_is_used(must(arguments, self.base, after=_keep_modules))
+                must(arguments, self.base, after=self._keep_modules)
+                self._import_what_is_used()
         self.commands = [command for command in COMMANDS if command.arguments[0] in KNOWN]
         for command in self.commands:
             cwd = self.fresh(command)
-            self._import_what_is_used(must(command.arguments, cwd, after=_keep_modules))
+            must(command.arguments, cwd, after=self._keep_modules)
+            self._import_what_is_used()
         for command in self.commands:
             self.references[command.name] = self._measure(command)
 
@@ -382,9 +390,12 @@ class Arena:
             shutil.copytree(self.base, cwd)
         return cwd
 
-    def _import_what_is_used(self, ended: Ended) -> None:
+    def _keep_modules(self) -> None:
+        (self.folder / "modules").write_text("\n".join(sys.modules))
+
+    def _import_what_is_used(self) -> None:
         """Import what a command imported on its way, so that later forks have it."""
-        for name in ended.err.rpartition("MODULES ")[2].split():
+        for name in (self.folder / "modules").read_text().split():
             if name not in sys.modules:
                 with contextlib.suppress(Exception), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -458,10 +469,13 @@ class Arena:
         for _ in range(self.chance.choice((1, 1, 2, TRIES)[:most])):
             if not self.kill_once(command, cwd):
                 break
-            self.tally.kills[command.name, state_of(store, earlier, command)] += 1
+            state = state_of(store, earlier, command)
+            self.tally.kills[command.name, state] += 1
             self.tally.litter += bool([path for path in tree(cwd) if path.endswith(".tmp")])
             self._same(command, store, earlier)
             check(cwd)
+            if command.moves and state != "nothing":
+                break
         self._finish(command, cwd, earlier)
         shutil.rmtree(cwd)
 
@@ -483,11 +497,11 @@ class Arena:
         found = published(store, ids) + written_beside(cwd)
         if found != reference.files:
             raise Violation(f"the result is not that of an undisturbed call: {found}, not {reference.files}")
-        present = sorted(path.name for path in store.glob("runs/*"))
+        present = sorted(path.parent.name for path in store.glob("runs/*/request.json"))
         listed = json.loads(must(["ls", "--json"], cwd).out)["runs"]
         if present != sorted(run["id"] for run in listed) or len({run["name"] for run in listed}) != len(listed):
             raise Violation(f"ls tells of {[run['name'] for run in listed]}, the folders are {present}")
-        if litter := list(store.glob("runs/*/.*")):
+        if litter := [path for path in store.glob("runs/*/.*") if (path.parent / "run.json").exists()]:
             raise Violation(f"left behind in a finished run: {litter}")
         if command.new:
             must(command.arguments, cwd)
@@ -523,10 +537,6 @@ def _kill(pid: int, cwd: Path) -> Ended:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     return reap(pid, cwd)
-
-
-def _keep_modules() -> None:
-    print("MODULES", *sys.modules, file=sys.stderr)
 
 
 def table(tally: Tally) -> Iterator[str]:
