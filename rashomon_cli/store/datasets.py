@@ -33,7 +33,7 @@ def dataset(measurements: Mapping[str, Mapping[str, Variable]], group: str | Non
         raise Refused("datasets need the package xarray", "pip install 'rashomon-cli[xarray]'") from None
     if group is None and len(measurements) == 1:
         (group,) = measurements
-    if group not in measurements:
+    if group is None or group not in measurements:
         listed = ", ".join(measurements)
         raise UsageError(
             f"run {name} has the measurements {listed}; {group or 'none'} was named", f"name one of {listed}"
