@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rashomon_cli.operations.compare import CompareConfig, compare
     from rashomon_cli.operations.connect import ConnectConfig, connect
     from rashomon_cli.operations.context import Context, Where
+    from rashomon_cli.operations.export import ExportConfig, export
+    from rashomon_cli.operations.import_ import ImportConfig, import_
     from rashomon_cli.operations.modules import load_module
     from rashomon_cli.operations.plot import PlotConfig, plot
     from rashomon_cli.operations.probe import ProbeConfig, probe
@@ -30,6 +32,8 @@ _HOMES = {
     "ConnectConfig": "operations.connect",
     "Context": "operations.context",
     "Data": "sources.data",
+    "ExportConfig": "operations.export",
+    "ImportConfig": "operations.import_",
     "PlotConfig": "operations.plot",
     "ProbeConfig": "operations.probe",
     "PruneConfig": "operations.prune",
@@ -40,6 +44,8 @@ _HOMES = {
     "Where": "operations.context",
     "compare": "operations.compare",
     "connect": "operations.connect",
+    "export": "operations.export",
+    "import_": "operations.import_",
     "load_module": "operations.modules",
     "plot": "operations.plot",
     "probe": "operations.probe",
@@ -52,6 +58,8 @@ __all__ = [
     "ConnectConfig",
     "Context",
     "Data",
+    "ExportConfig",
+    "ImportConfig",
     "PlotConfig",
     "ProbeConfig",
     "PruneConfig",
@@ -62,6 +70,8 @@ __all__ = [
     "Where",
     "compare",
     "connect",
+    "export",
+    "import_",
     "load_module",
     "plot",
     "probe",

@@ -8,7 +8,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,7 +25,8 @@ from rich.progress import (
 from rich.text import Text
 from rich.tree import Tree
 
-from rashomon_cli.core.results import Metric
+if TYPE_CHECKING:
+    from rashomon_cli.core.results import Metric
 
 NARROW = 60
 GAP = 2  # blanks between the columns of a table

@@ -45,7 +45,7 @@ def listed(entry: Entry, runs: Path, names: Mapping[str, str]) -> dict[str, Any]
     Returns:
         JSON values.
     """
-    folder = f"{runs / entry.id}/"
+    folder = f"{runs}/{entry.id}/"
     return {
         "id": entry.id,
         "name": entry.name,

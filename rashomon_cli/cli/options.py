@@ -93,14 +93,10 @@ def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter
     info: Any
     if extra.get("argument"):
         metavar = str(extra.get("metavar") or "") or None
-        info = typer.Argument(
-            help=field.description, metavar=metavar, show_default=False, autocompletion=completion.run_names
-        )
-        required = field.is_required()
+        offered = None if kind is Path else completion.run_names
+        info = typer.Argument(help=field.description, metavar=metavar, show_default=False, autocompletion=offered)
         kind = list[str] if lists or get_origin(field.annotation) in (tuple, list) else kind
-        if required:
-            default = inspect.Parameter.empty
-        elif kind == list[str]:
+        if kind == list[str] and not field.is_required():
             default = list(default or ())
     else:
         flag = str(extra.get("flag") or flag_of(name))
@@ -113,6 +109,7 @@ def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter
             show_default=default not in (None, False, ""),
             autocompletion=completion.run_names if extra.get("reference") else None,
         )
+    default = inspect.Parameter.empty if field.is_required() else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 

@@ -8,8 +8,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rashomon_cli.cli import console
-from rashomon_cli.cli.options import Common
 from rashomon_cli.cli.objects import describe
+from rashomon_cli.cli.options import Common
 from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.operations.show import Node, lineage, show
 from rashomon_cli.store import Run, Store
@@ -74,7 +74,7 @@ def _tree(node: Node, above: Tree | None = None) -> Tree:
     name = node.run.name if node.run else f"{node.id} (not in this store)"
     text = Text(f"→ {name}" if node.chosen else name, style="bold" if node.chosen else "")
     if node.run:
-        text.append(f"  {node.run.kind}, {node.run.record.operation}", style="dim")
+        text.append(f"  {node.run.kind}, {node.run.operation}", style="dim")
     if node.link:
         text.append(f"  as {_position(node.link.role, node.link.t)}", style="dim")
     if node.repeated:
@@ -90,7 +90,7 @@ def _nested(node: Node) -> dict[str, Any]:
         "id": node.id,
         "name": node.run.name if node.run else None,
         "kind": node.run.kind if node.run else None,
-        "operation": node.run.record.operation if node.run else None,
+        "operation": node.run.operation if node.run else None,
         "role": node.link.role if node.link else None,
         "t": node.link.t if node.link else None,
         "chosen": node.chosen,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rashomon_cli.core.results import Array
+if TYPE_CHECKING:
+    from rashomon_cli.core.results import Array
 
 
 class ArrayCache(Protocol):

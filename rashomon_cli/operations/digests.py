@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,10 +31,7 @@ def with_digest(arrays: Mapping[str, Array]) -> bytes:
     Returns:
         The content of the file; the same for the same arrays.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tensors.safetensors"
-        tensors.save(path, arrays, {_FIELD: _BLANK.decode()})
-        content = path.read_bytes()
+    content = tensors.encode(arrays, {_FIELD: _BLANK.decode()})
     return content.replace(_BLANK, hashlib.sha256(content).hexdigest().encode(), 1)
 
 

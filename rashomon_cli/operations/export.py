@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Array
-from rashomon_cli.operations import digests, subjects, weights
+from rashomon_cli.operations import digests, modules, subjects
 from rashomon_cli.operations.cards import card
-from rashomon_cli.operations.context import Context
+from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.subjects import Subject
-from rashomon_cli.sources import builders
-from rashomon_cli.store import durable
+from rashomon_cli.store import Store, durable
 
 _END = ".safetensors"
 
@@ -28,12 +26,13 @@ class ExportConfig(Config):
     force: bool = option(False, "Replace files of other content.", flag="--force")
 
 
-def export(context: Context, config: ExportConfig) -> list[Path]:
+def export(context: Context | Store, config: ExportConfig | None = None, /, **options: Any) -> list[Path]:
     """Write a model's state dict, its card and, where it was pruned, its mask.
 
     Args:
-        context: the store.
+        context: store and circumstances, or a store.
         config: the options.
+        options: instead of ``config``: its fields; ``run`` may be a run.
 
     Returns:
         The files: weights, mask if there is one, card.
@@ -43,8 +42,9 @@ def export(context: Context, config: ExportConfig) -> list[Path]:
         Refused: if a file of other content is there, or the model keeps no builder.
         Damaged: if a file of the run was altered.
     """
+    context, config = asked(context, ExportConfig, config, options)
     subject = subjects.find(context, config.run, "model")
-    builder, state = _load(context, subject)
+    builder, _, state = modules.load(context, subject)
     folder, stem = _place(config.out, subject)
     contents = {f"{stem}{_END}": digests.with_digest(state)}
     if (mask := _mask(subject)) is not None:
@@ -57,37 +57,6 @@ def export(context: Context, config: ExportConfig) -> list[Path]:
     for name in changed:
         durable.write(folder / name, contents[name])
     return [folder / name for name in contents]
-
-
-def _load(context: Context, subject: Subject) -> tuple[builders.Builder, dict[str, Array]]:
-    """The builder of a model and its state dict; data are read only where BatchNorm statistics are computed anew.
-
-    Raises:
-        Refused: if the run keeps no model, or its weights do not fit it.
-    """
-    import torch
-
-    record = subject.run.record
-    if record.builder is None or record.data is None:
-        raise Refused(f"run {subject.run.name} keeps no model", "rashomon ls")
-    if subject.t is not None:
-        device = context.torch_device()
-        loaded = subjects.load_problem(context, subject.run, device)
-        theta, buffers = subjects.load_model(context, loaded, subject, device)
-        return loaded.builder, weights.pack(loaded.problem.module, loaded.problem.layout.split(theta) | buffers)
-    builder, warning = builders.of_record(record.builder)
-    if warning is not None:
-        context.note(warning)
-    module = builder.make(tuple(record.data["input_shape"]), int(record.data["num_classes"]))
-    arrays = subject.run.tensors()
-    named = weights.unpack(
-        module,
-        {name: array.shape for name, array in arrays.items()},
-        lambda name: torch.from_numpy(np.array(arrays[name])),
-        f"run {subject.run.name}",
-        str(builder.spec),
-    )
-    return builder, weights.pack(module, named)
 
 
 def _mask(subject: Subject) -> dict[str, Array] | None:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import field_validator
-
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.operations import digests, problems, weights
@@ -32,13 +30,6 @@ class ImportConfig(Config):
     weight_decay: float = option(0.0, "L2 penalty of its training, for connect and probe.", ge=0)
     augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation of its training; auto: by the data.")
     mask: Path | None = option(None, "Pruning mask, as export writes it: it holds from now on.", reference=True)
-
-    @field_validator("model", "data", mode="before")
-    @classmethod
-    def _given(cls, value: Any) -> Any:
-        if value is None:
-            raise ValueError("weights alone do not say what they belong to")
-        return value
 
 
 def import_(context: Context | Store, config: ImportConfig | None = None, /, **options: Any) -> Run:

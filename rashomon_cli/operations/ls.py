@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -34,7 +34,10 @@ class LsConfig(Config):
     )
 
 
-@dataclass(frozen=True)
+_COLUMNS = ("id", "name", "tags", "kind", "operation", "status", "parents", "metrics", "files", "record")
+
+
+@dataclass
 class Entry:
     """One run of the list, finished or not.
 
@@ -67,8 +70,7 @@ class Entry:
     @classmethod
     def of(cls, row: dict[str, Any]) -> Entry:
         """The entry of a row of the catalog."""
-        names = ("id", "name", "tags", "kind", "operation", "status", "parents", "metrics", "files")
-        return cls(**{name: row[name] for name in names}, text=row["record"])
+        return cls(*(row[column] for column in _COLUMNS))
 
     @property
     def begun(self) -> datetime:
@@ -119,9 +121,10 @@ def ls(store: Store, config: LsConfig | None = None) -> list[Entry]:
         check_names(conditions, _names(found, {condition.name for condition in conditions}))
         kept = [entry for entry in kept if all(c.holds(entry.value(c.name)) for c in conditions)]
     if config.within is not None:
-        sets = rashomon_sets(kept, config.within)
-        within = {entry.id: name for name, entries in sets.items() for entry in entries}
-        kept = [replace(entry, group=within[entry.id]) for entry in kept if entry.id in within]
+        for name, models in rashomon_sets(kept, config.within).items():
+            for model in models:
+                model.group = name
+        kept = [entry for entry in kept if entry.group]
     return kept
 
 
@@ -135,6 +138,8 @@ def _parent(reference: str, entries: list[Entry]) -> str:
 def _names(entries: list[Entry], wanted: set[str]) -> set[str]:
     """Names of metrics, and of options where those do not suffice."""
     names = {name for entry in entries for name in entry.metrics}
-    if not wanted <= names:
-        names.update(name for entry in entries for name in entry.record.get("config", {}))
+    for entry in entries:
+        if wanted <= names:
+            break
+        names.update(entry.record.get("config", {}))
     return names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -43,7 +42,7 @@ def rashomon_sets(entries: Iterable[M], width: float) -> dict[str, list[M]]:
     Returns:
         For each set, named after builder and data, its models in the order given.
     """
-    alike: dict[str, list[M]] = {}
+    alike: dict[tuple[object, ...], list[M]] = {}
     for entry in entries:
         if entry.kind == "model" and entry.metrics.get(LOSS) is not None and (identity := _identity(entry)):
             alike.setdefault(identity, []).append(entry)
@@ -57,13 +56,14 @@ def rashomon_sets(entries: Iterable[M], width: float) -> dict[str, list[M]]:
     return found
 
 
-def _identity(entry: Model) -> str | None:
+def _identity(entry: Model) -> tuple[object, ...] | None:
     """What makes two models comparable; None where the record does not tell."""
     builder, data = entry.record.get("builder"), entry.record.get("data")
     if not builder or not data:
         return None
-    told = [builder["target"], builder["arguments"], builder.get("sha256"), data["fingerprint"]]
-    return json.dumps([*told, entry.record["config"].get("loss")], sort_keys=True)
+    arguments = str(sorted(builder["arguments"].items()))
+    loss = entry.record["config"].get("loss")
+    return builder["target"], arguments, builder.get("sha256"), data["fingerprint"], loss
 
 
 def _name(entry: Model) -> str:

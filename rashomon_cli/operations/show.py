@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rashomon_cli.operations.ls import Entry
 from rashomon_cli.store import Run, Store
 from rashomon_cli.store.records import Parent
 
@@ -22,7 +23,7 @@ class Node:
     """
 
     id: str
-    run: Run | None
+    run: Entry | None
     link: Parent | None
     chosen: bool
     repeated: bool
@@ -56,12 +57,12 @@ def lineage(store: Store, run: Run) -> list[Node]:
     Returns:
         One tree for each root ancestor; each tree leads through the run to its descendants.
     """
-    runs = {found.id: found for found in store.runs()} | {run.id: run}
+    runs = {row["id"]: Entry.of(row) for row in store.rows("finished = 1 OR id = ?", (run.id,))}
     children: dict[str, list[tuple[str, Parent]]] = {}
     for found in runs.values():
-        for parent in found.record.parents:
-            children.setdefault(parent.id, []).append((found.id, parent))
-    above = _reach(run.id, {key: [p.id for p in found.record.parents] for key, found in runs.items()})
+        for parent in found.parents:
+            children.setdefault(parent["id"], []).append((found.id, Parent(**parent)))
+    above = _reach(run.id, {key: [parent["id"] for parent in found.parents] for key, found in runs.items()})
     scope = above | _reach(run.id, {key: [child for child, _ in made] for key, made in children.items()})
     seen: set[str] = set()
 
@@ -72,7 +73,7 @@ def lineage(store: Store, run: Run) -> list[Node]:
         below = () if repeated else tuple(grow(child, edge) for child, edge in made)
         return Node(key, runs.get(key), link, key == run.id, repeated, below)
 
-    return [grow(key, None) for key in sorted(above) if key not in runs or not runs[key].record.parents]
+    return [grow(key, None) for key in sorted(above) if key not in runs or not runs[key].parents]
 
 
 def _reach(start: str, edges: dict[str, list[str]]) -> set[str]:

@@ -14,7 +14,7 @@ from rashomon_cli.operations import problems, subjects, weights
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
-from rashomon_cli.sources import builders, data
+from rashomon_cli.sources import builders, data, places
 from rashomon_cli.store import Job, Run, Store
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def plan(context: Context, config: TrainConfig) -> Plan:
     digests = {"data": source.fingerprint, "builder": builder.sha256, "loss": problems.loss_fingerprint(config.loss)}
     return Plan(
         "train",
-        config.record() | {"model": str(builder.spec), "data": str(source.spec)},
+        config.record() | {"model": str(builder.spec), "data": str(source.spec), "loss": places.bare(config.loss)},
         suggestion=f"{builder.short}-{source.spec.target.rpartition(':')[2].rpartition('/')[2]}-s{config.seed}",
         told=("seed",) if builder.spec.arguments else ("seed", "model"),
         steps=lambda: _steps(config, source.load(context.store.cache)),

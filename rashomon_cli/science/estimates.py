@@ -67,7 +67,8 @@ class MeanVector:
         Returns:
             The projection and its standard error: 0 on full data, NaN from a single batch of a sample.
         """
-        each = [float(total.double() @ direction.double()) / n for total, n in zip(self._sums, self._counts)]
+        wide = direction.double()
+        each = [float(total.double() @ wide) / n for total, n in zip(self._sums, self._counts)]
         value = sum(e * n for e, n in zip(each, self._counts)) / self.count
         return value, math.sqrt(self._variance([(e - value) ** 2 for e in each]))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 TIMEOUT_S = 30.0
 VERSION = 2
-COLUMNS = ("id", "name", "tags", "finished", "key", "operation", "kind", "parents", "metrics", "files", "record")
+COLUMNS = ("id", "name", "finished", "key", "operation", "kind", "listing", "record")
 _TABLES = f"""
 CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(f"{column} NOT NULL" for column in COLUMNS[1:])});
 CREATE INDEX runs_by_key ON runs (key);

@@ -124,12 +124,18 @@ class Index:
         settled = catalog.settled()  # before the folders: a run begun in between must not look like one that is gone
         present = present_runs(self._runs)
         open_ = sorted(run for run in present if not settled.get(run))
+        changed = [run for run in open_ if self._has_changed(catalog, run, run in settled)]
         gone = settled.keys() - present
-        rows = [row for run in open_ if (row := row_of_folder(self._runs / run)) is not None]
-        changed = [row for row in rows if row["finished"] == FINISHED or catalog.rows("id = ?", (row["id"],)) != [row]]
         if changed or gone:
-            self._update(catalog, [row["id"] for row in changed], gone)
+            self._update(catalog, changed, gone)
         return catalog
+
+    def _has_changed(self, catalog: Catalog, run: str, known: bool) -> bool:
+        folder = self._runs / run
+        if not known:  # and of no interest before anything is written in it
+            return (folder / "request.json").exists() or (folder / "run.json").exists()
+        row = row_of_folder(folder)
+        return row is not None and (row["finished"] == FINISHED or catalog.rows("id = ?", (run,)) != [row])
 
     def _update(self, catalog: Catalog, runs: Sequence[str], gone: Collection[str] = ()) -> None:
         # Read a second time, within the transaction: a name may have been changed since the first.

@@ -110,7 +110,7 @@ class Inspector:
 
     def _differs(self, folder: Path, row: Row | None) -> bool:
         fresh = row_of_folder(folder)
-        return row is None or fresh is None or parsed(fresh) != {column: row[column] for column in fresh}
+        return row is None or fresh is None or parsed(fresh) | {"status": row["status"]} != row
 
     def _parts(self, folder: Path) -> Iterator[tuple[str, str, str]]:
         remedy = f"the command computes it again; rashomon rm {folder.name} removes the run"

@@ -14,7 +14,7 @@ from rashomon_cli.store.index import Index
 from rashomon_cli.store.locks import is_locked
 from rashomon_cli.store.names import check_name, find_id
 from rashomon_cli.store.records import Label, RunRecord
-from rashomon_cli.store.rows import DAMAGED, label_of, read_record
+from rashomon_cli.store.rows import DAMAGED, FINISHED, label_of, read_record
 from rashomon_cli.store.run import Run
 
 
@@ -133,13 +133,13 @@ class Library:
         """
         found = self._index.rows(where, arguments)
         for row in found:
-            row["status"] = self._status(row)
+            row["status"] = "finished" if row["finished"] == FINISHED else self._status(row)
         return found
 
     def _status(self, row: Row) -> str:
-        """``finished``, ``damaged``, ``running`` or ``interrupted``; nothing of it is stored."""
-        if row["finished"]:
-            return "damaged" if row["finished"] == DAMAGED else "finished"
+        """``damaged``, ``running`` or ``interrupted`` of a run that is not finished; nothing of it is stored."""
+        if row["finished"] == DAMAGED:
+            return "damaged"
         return "running" if is_locked(self.runs_folder / row["id"]) else "interrupted"
 
     def rename(self, reference: str, name: str) -> Run:

@@ -13,7 +13,7 @@ from rashomon_cli.store.records import Label, Request, RunRecord, read
 
 D = TypeVar("D")
 UNFINISHED, FINISHED, DAMAGED = 0, 1, 2  # in the column ``finished``
-_JSON = ("tags", "parents", "metrics", "files")
+_LISTED = {"tags", "parents", "metrics", "files"}
 
 
 def row_of(run_id: str, label: Label, request: Request | None, record: RunRecord | None) -> Row:
@@ -26,20 +26,23 @@ def row_of(run_id: str, label: Label, request: Request | None, record: RunRecord
         record: what came of it; None while unfinished.
 
     Returns:
-        Values by column; lists and objects are JSON.
+        Values by column; ``listing`` is the JSON of an object with tags, parents, metrics and names of files.
     """
     asked = record or request
+    listing = {
+        "tags": label.tags,
+        "parents": [parent.model_dump(exclude_defaults=True) for parent in asked.parents] if asked else [],
+        "metrics": record.metrics if record else {},
+        "files": [artifact.path for artifact in record.artifacts] if record else [],
+    }
     return {
         "id": run_id,
         "name": label.name,
-        "tags": json.dumps(label.tags),
         "finished": UNFINISHED if record is None else FINISHED,
         "key": asked.key if asked else "",
         "operation": asked.operation if asked else "",
         "kind": record.kind if record else "",
-        "parents": json.dumps([parent.model_dump(exclude_defaults=True) for parent in asked.parents] if asked else []),
-        "metrics": json.dumps(record.metrics if record else {}),
-        "files": json.dumps([artifact.path for artifact in record.artifacts] if record else []),
+        "listing": json.dumps(listing),
         "record": record.model_dump_json() if record else "",
     }
 
@@ -91,12 +94,17 @@ def label_of(folder: Path) -> Label:
 
 
 def parsed(row: Row) -> Row:
-    """A row of the catalog with its lists and objects in place of their JSON; ``record`` stays text.
+    """A row of the catalog with ``tags``, ``parents``, ``metrics`` and ``files`` in place of ``listing``.
 
     Raises:
         ValueError: if the catalog is damaged there.
     """
-    return row | {column: json.loads(row[column]) for column in _JSON}
+    listing = json.loads(row["listing"])
+    if not isinstance(listing, dict) or listing.keys() != _LISTED:
+        raise ValueError(f"the catalog's row of {row['id']} is damaged")
+    found = row | listing
+    del found["listing"]
+    return found
 
 
 def _attempt(read_it: Callable[[], D]) -> tuple[D | None, bool]:

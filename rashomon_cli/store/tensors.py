@@ -27,9 +27,22 @@ def save(path: Path, tensors: Mapping[str, Array], header: Mapping[str, Any]) ->
     Raises:
         OSError: if the disk refuses.
     """
+    durable.write(path, encode(tensors, header))
+
+
+def encode(tensors: Mapping[str, Array], header: Mapping[str, Any]) -> bytes:
+    """Named arrays as the content of a safetensors file, the same for the same arrays.
+
+    Args:
+        tensors: arrays of any shape.
+        header: JSON values kept in the file's metadata under ``rashomon``.
+
+    Returns:
+        The bytes.
+    """
     arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     metadata = {"format": "pt", "rashomon": json.dumps(dict(header), sort_keys=True)}
-    durable.write(path, _ordered(safetensors.numpy.save(arrays, metadata=metadata)))
+    return _ordered(safetensors.numpy.save(arrays, metadata=metadata))
 
 
 def _ordered(content: bytes) -> bytes:

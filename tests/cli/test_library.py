@@ -53,9 +53,11 @@ def test_the_table_shows_unfinished_runs_too(here):
 
 
 def test_an_empty_store_is_no_error(rashomon, store):
+    store.reindex()
     shown = rashomon("ls", "--store", store.root)
     assert (shown.code, shown.out) == (0, "")
     assert "rashomon train --seed 1" in shown.err
+    assert rashomon("ls", "--where", "anything>1", "--store", store.root).code == 0
 
 
 @pytest.mark.parametrize("command", [["ls"], ["show", "flat"], ["show", "flat", "--lineage"]], ids=" ".join)

@@ -179,7 +179,7 @@ def test_what_does_not_fit_is_refused_in_words_and_leaves_no_run(module, take, s
         ({"model": "smalcnn"}, "no model 'smalcnn'"),
         ({"data": "digitz"}, "no data set"),
         ({"loss": "mze"}, "no loss"),
-        ({"model": None}, "--model = None: weights alone do not say what they belong to"),
+        ({"model": None}, "--model = None"),
     ],
 )
 def test_wrong_names_are_usage_errors(module, store, tmp_path, options, words):
@@ -196,16 +196,12 @@ def test_every_altered_byte_of_an_export_is_noticed(zoo, at, tmp_path):
     given = {"model": "mlp(width=8)", "data": "digits(train=200)", "device": "cpu"}
     taken = import_(zoo, file=weights, **given)
     for place in places:
-        for bit in (1, 32):
-            weights.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
-            with pytest.raises(Refused, match=r"was altered|no safetensors file|does not fit"):
-                import_(zoo, file=weights, **given)
-    assert taken.id == import_(zoo, file=_restored(weights, content), **given).id
-
-
-def _restored(path, content):
-    path.write_bytes(content)
-    return path
+        altered = content[place] ^ (1 if place % 2 else 32)
+        weights.write_bytes(content[:place] + bytes([altered]) + content[place + 1 :])
+        with pytest.raises(Refused, match=r"was altered|no safetensors file"):
+            import_(zoo, file=weights, **given)
+    weights.write_bytes(content)
+    assert import_(zoo, file=weights, **given).id == taken.id
 
 
 @pytest.mark.parametrize("cut", [0, 7, 100, -1])

@@ -201,9 +201,9 @@ def test_what_a_crash_leaves_is_no_fault(pair):
     assert found(pair) == []
 
 
-@pytest.mark.parametrize("column", ["name", "record", "metrics", "parents", "tags", "files"])
+@pytest.mark.parametrize("column", ["name", "kind", "listing", "record"])
 def test_a_wrong_row_is_found_and_reindexing_mends_it(pair, column):
-    for value in ('["x"]', "{]"):
+    for value in ("[1]", "{]"):
         with sqlite3.connect(pair.root / "catalog.db") as connection:
             connection.execute(f"UPDATE runs SET {column} = ? WHERE name = 'a'", (value,))
         connection.close()

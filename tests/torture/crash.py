@@ -364,21 +364,19 @@ class Arena:
         self.commands: list[Command] = []
         self.references: dict[str, Reference] = {}
 
-    def prepare(self) -> None:
-        """Make the base store and the references."""
-        from rashomon_cli.cli.app import COMMANDS as KNOWN
-
+    def prepare(self, names: list[str]) -> None:
+        """Make the base store, and the references of some commands."""
         for arguments in BASE:
-            if arguments[0] in KNOWN:
-                must(arguments, self.base, after=self._keep_modules)
-                self._import_what_is_used()
-        self.commands = [command for command in COMMANDS if command.arguments[0] in KNOWN]
-        for command in self.commands:
-            cwd = self.fresh(command)
-            must(command.arguments, cwd, after=self._keep_modules)
+            must(arguments, self.base, after=self._keep_modules)
             self._import_what_is_used()
+        self.commands = [command for command in COMMANDS if command.name in names]
         for command in self.commands:
-            self.references[command.name] = self._measure(command)
+            first = self._undisturbed(command)
+            self._import_what_is_used()
+            second = self._undisturbed(command)
+            if first.files != second.files:
+                raise Violation(f"{command.name}: two undisturbed calls differ: {first.files}, {second.files}")
+            self.references[command.name] = second
 
     def fresh(self, command: Command) -> Path:
         """A folder of one's own to call a command in."""
@@ -401,35 +399,30 @@ class Arena:
                     warnings.simplefilter("ignore")
                     importlib.import_module(name)
 
-    def _measure(self, command: Command) -> Reference:
-        found = []
-        for _ in range(2):
-            cwd = self.fresh(command)
-            store = cwd / "rashomon-store"
-            earlier = finished(store, command)
-            begun = time.perf_counter()
-            must(command.arguments, cwd)
-            seconds = time.perf_counter() - begun
-            ids = sorted(set(finished(store, command)) - set(earlier))
-            if len(ids) != command.new:
-                raise Violation(f"{command.name}: {len(ids)} runs were published, not {command.new}")
-            found.append(published(store, ids) + written_beside(cwd))
-            shutil.rmtree(cwd)
-        if found[0] != found[1]:
-            raise Violation(f"{command.name}: two undisturbed calls differ: {found}")
+    def _undisturbed(self, command: Command) -> Reference:
+        """Call a command to its end, and see how long it takes, what it calls, and which files appear."""
+        cwd = self.fresh(command)
+        store = cwd / "rashomon-store"
+        earlier, before, seen = finished(store, command), tree(cwd), set()
         numbers: list[int] = []
-        cwd = self.fresh(command)
-        ended = must(command.arguments, cwd, before=counting(numbers), after=lambda: print("CALLS", *numbers))
-        calls = int(ended.out.rpartition("CALLS ")[2])
-        shutil.rmtree(cwd)
-        cwd = self.fresh(command)
-        before, seen = tree(cwd), set()
-        pid = fork(command.arguments, cwd)
+
+        def keep() -> None:
+            self._keep_modules()
+            (self.folder / "calls").write_text(str(*numbers))
+
+        begun = time.perf_counter()
+        pid = fork(command.arguments, cwd, before=counting(numbers), after=keep)
         while alive(pid):
             seen |= tree(cwd) - before
-        reap(pid, cwd)
+        seconds = time.perf_counter() - begun
+        ended = reap(pid, cwd)
+        ids = sorted(set(finished(store, command)) - set(earlier))
+        if ended.code != 0 or len(ids) != command.new:
+            words = f"ended with {ended.code} and {len(ids)} new runs, not {command.new}: {ended.err.strip()}"
+            raise Violation(f"{command.name} {words}")
+        files = published(store, ids) + written_beside(cwd)
         shutil.rmtree(cwd)
-        return Reference(seconds, calls, max(len(seen), 1), found[0])
+        return Reference(seconds, int((self.folder / "calls").read_text()), max(len(seen), 1), files)
 
     def kill_once(self, command: Command, cwd: Path) -> bool:
         """Call a command and kill it somewhere; False where it came to its end before."""
@@ -519,12 +512,12 @@ class Arena:
             must(arguments, cwd)
             self._same(command, store, earlier)
 
-    def run(self, kills: int) -> Tally:
-        """Kill so many times, the commands by turns."""
-        while self.tally.kills.total() < kills and len(self.tally.violations) < 10:
+    def run(self, kills: int, violations: int) -> Tally:
+        """Kill so many times, the commands by turns, unless so many promises are broken before."""
+        while self.tally.kills.total() < kills and len(self.tally.violations) < violations:
             for command in self.commands:
                 left = kills - self.tally.kills.total()
-                if left <= 0:
+                if left <= 0 or len(self.tally.violations) == violations:
                     break
                 try:
                     self.trial(command, left)
@@ -558,6 +551,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--violations", type=int, default=3, help="stop after so many")
+    parser.add_argument("--only", action="append", help="the name of a command; all where left out")
     given = parser.parse_args(arguments)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -567,11 +562,12 @@ def main(arguments: list[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="rashomon-crash-"))
     begun = time.perf_counter()
     arena = Arena(folder, random.Random(given.seed))
-    arena.prepare()
+    arena.prepare(given.only or [command.name for command in COMMANDS])
+    print(f"prepared in {time.perf_counter() - begun:.0f} s", flush=True)
     if len(os.listdir("/proc/self/task")) != 1:
         print("this process has threads, which a fork would lose", file=sys.stderr)
         return 2
-    tally = arena.run(given.kills)
+    tally = arena.run(given.kills, given.violations)
     print("\n".join(table(tally)))
     print(f"{len(tally.violations)} violations, seed {given.seed}, {time.perf_counter() - begun:.0f} s")
     for violation in tally.violations:
