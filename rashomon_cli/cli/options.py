@@ -37,6 +37,7 @@ class Publishing(Common):
 
 
 FAMILY = "family"
+_LISTS = {int: "INT,…|INT-INT", float: "FLOAT,…", typing.Optional[float]: "FLOAT,…", str: "TEXT,…"}  # noqa: UP045
 
 
 def bind(function: Callable[..., int | None], **models: type[Config]) -> Callable[..., int | None]:
@@ -105,7 +106,8 @@ def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter
             names = [f"{flag}/--no-{flag.removeprefix('--')}"]
         info = typer.Option(
             *names,
-            help=f"{field.description} [list]" if lists else field.description,
+            help=field.description,
+            metavar=_LISTS[_cli_type(field.annotation)] if lists else None,
             show_default=default not in (None, False, ""),
             autocompletion=completion.run_names if extra.get("reference") else None,
         )
