@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import errno
 import importlib
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -141,6 +143,16 @@ def _pipe_closed() -> int:
     return PIPE_CLOSED
 
 
+def _meant(error: Exception) -> tuple[str, str] | None:
+    """A command or option that does not exist, and the one that was probably meant."""
+    known: Sequence[str] = getattr(error, "possibilities", None) or ()
+    wrong = getattr(error, "option_name", None)
+    if (found := re.match("No such command '(.+?)'", str(error))) is not None:
+        wrong, known = found[1], tuple(COMMANDS)
+    near = difflib.get_close_matches(wrong, known, 1) if wrong else []
+    return (wrong, near[0]) if wrong and near else None
+
+
 def _explain(error: Exception, given: list[str]) -> int:
     if isinstance(error, RashomonError):
         hints.show_error(error.message, hints.with_command(error.hint, error.fix, given, COMMANDS))
@@ -149,7 +161,9 @@ def _explain(error: Exception, given: list[str]) -> int:
         # Without a command the help was shown, and there is nothing to add.
         if error.format_message():
             place = getattr(error, "ctx", None)
-            hints.show_error(error.format_message(), f"{place.command_path if place else 'rashomon'} --help")
+            hint = f"{place.command_path if place else 'rashomon'} --help"
+            better = hints.corrected(given, *fix) if (fix := _meant(error)) else None
+            hints.show_error(error.format_message(), better or hint)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" while writing {error.filename}" if error.filename else ""

@@ -25,6 +25,8 @@ from rich.progress import (
 from rich.text import Text
 from rich.tree import Tree
 
+from rashomon_cli.cli import streams
+
 if TYPE_CHECKING:
     from rashomon_cli.core.results import Metric
 
@@ -124,7 +126,9 @@ def show_note(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """One JSON document on stdout, never wrapped."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # Stand-ins of a poorer encoding would alter the document; JSON has escapes of its own.
+    print(text if streams.knows(text) else json.dumps(value, allow_nan=False))
 
 
 def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
@@ -230,8 +234,8 @@ def duration(seconds: float | None) -> str:
         return "–"
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s" if seconds else "0 s"
+            return f"about {seconds / size:.1f} {unit}"
+    return f"about {seconds:.0f} s" if seconds >= 1 else "under 1 s" if seconds else "0 s"
 
 
 def plus_minus(error: Metric) -> str:

@@ -34,7 +34,7 @@ def with_command(
     Returns:
         The hint with the corrected command, or with the one that shows the help; as it is where it names one.
     """
-    if fix is not None and (better := _corrected(given, *fix)) is not None:
+    if fix is not None and (better := corrected(given, *fix)) is not None:
         return f"{hint + ' ' if hint else ''}{better}"
     if hint is None or re.search(r"\brashomon [a-z]", hint):
         return hint
@@ -42,9 +42,18 @@ def with_command(
     return f"{hint} (rashomon {command} --help)" if command else hint
 
 
-def _corrected(given: Sequence[str], wrong: str, right: str) -> str | None:
-    """The command line with a word put right; None where it does not have that word."""
-    word = re.compile(rf"(?<![\w.-]){re.escape(wrong)}(?![\w.-])")
+def corrected(given: Sequence[str], wrong: str, right: str) -> str | None:
+    """The command line with a word put right.
+
+    Args:
+        given: the command line.
+        wrong: the word.
+        right: what is to stand there.
+
+    Returns:
+        What can be typed, or None where the command line does not have that word.
+    """
+    word = re.compile(rf"(?<![\w.@-]){re.escape(wrong)}(?![\w.@-])")
     better = [word.sub(lambda _: right, text, count=1) for text in given]
     return None if better == list(given) else shlex.join(["rashomon", *better])
 

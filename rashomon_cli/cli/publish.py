@@ -121,4 +121,4 @@ def _show_costs(common: Common, found: Sequence[Cost]) -> None:
         return
     rows = [[step, f"{count:,}"] for step, count in steps.items()]
     console.show_table(["step", "forward passes"], [*rows, ["total", f"{passes:,}"]], numeric=[1])
-    print(f"about {console.duration(seconds)} here, by the time that a step takes now")
+    print(f"{console.duration(seconds)} here, by the time that a step takes now")

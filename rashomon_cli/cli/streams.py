@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import encodings.ascii
+import functools
 import io
 import sys
 
@@ -29,6 +31,7 @@ _STAND_INS = str.maketrans(
     }
 )
 _HANDLER = "rashomon-stand-in"
+_ASCII = "rashomon_ascii"  # Click takes a stream of the encoding "ascii" for a mistake, and writes UTF-8 to it
 
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:
@@ -49,12 +52,33 @@ def _escaped(character: str) -> str:
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
+def _ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII under a name that only we know."""
+    if name != _ASCII:
+        return None
+    found = encodings.ascii.getregentry()
+    return codecs.CodecInfo(
+        name=_ASCII,
+        encode=found.encode,
+        decode=found.decode,
+        incrementalencoder=found.incrementalencoder,
+        incrementaldecoder=found.incrementaldecoder,
+    )
+
+
+@functools.cache
+def _register() -> None:
+    codecs.register_error(_HANDLER, _stand_in)
+    codecs.register(_ascii)
+
+
 def prepare() -> None:
     """Let stdout and stderr replace what their encoding does not have."""
-    codecs.register_error(_HANDLER, _stand_in)
+    _register()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_HANDLER)
+            plain = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_ASCII if plain else None, errors=_HANDLER)
 
 
 def knows(text: str) -> bool:

@@ -100,7 +100,9 @@ def parse_reference(text: str) -> Reference:
     try:
         t = float(position)
     except ValueError:
-        raise UsageError(f"{position!r} in {text!r} is not a number", f"write {name}@0.5") from None
+        raise UsageError(
+            f"{position!r} in {text!r} is not a number", f"write {name}@0.5", (text, f"{name}@0.5")
+        ) from None
     if not (math.isfinite(t) and 0.0 <= t <= 1.0):
-        raise UsageError(f"t = {position} in {text!r} is outside [0, 1]", f"write {name}@0.5")
+        raise UsageError(f"t = {position} in {text!r} is outside [0, 1]", f"write {name}@0.5", (text, f"{name}@0.5"))
     return Reference(name, t)

@@ -58,7 +58,9 @@ def plot(context: Context, config: PlotConfig) -> list[Path]:
     if not found:
         raise Refused(f"run {run.name} has nothing to plot", f"rashomon show {run.name}")
     if lacking := [name for name in config.what if name not in kinds]:
-        raise Refused(f"run {run.name} has no {', '.join(lacking)}", f"--what {','.join(sorted(kinds))}")
+        raise Refused(
+            f"run {run.name} has no {', '.join(lacking)}", f"rashomon plot {run.name} --what {','.join(sorted(kinds))}"
+        )
     return _write(prefix, {k: f for k, f in found.items() if not config.what or k.partition("-")[0] in config.what})
 
 

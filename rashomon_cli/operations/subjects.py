@@ -63,11 +63,14 @@ def find(context: Context, text: str, *kinds: str) -> Subject:
     reference = parse_reference(text)
     run = context.store.find(reference.name)
     if reference.t is not None and run.kind != "path":
-        raise UsageError(f"{run.name} is a {run.kind}, it has no position @{reference.t:g}", f"write {run.name}")
+        words = f"{run.name} is a {run.kind}, it has no position @{reference.t:g}"
+        raise UsageError(words, f"write {run.name}", (text, run.name))
     kind = "model" if reference.t is not None else run.kind
     if kind not in kinds:
-        hint = f"write {run.name}@0.5 for a model on it" if run.kind == "path" else "rashomon ls"
-        raise UsageError(f"{run.name} is a {run.kind}; this takes a {' or a '.join(kinds)}", hint)
+        on_path = f"{run.name}@0.5" if run.kind == "path" else None
+        hint = f"write {on_path} for a model on it:" if on_path else f"rashomon ls --kind {kinds[0]}"
+        fix = (text, on_path) if on_path else None
+        raise UsageError(f"{run.name} is a {run.kind}; this takes a {' or a '.join(kinds)}", hint, fix)
     return Subject(run, reference)
 
 

@@ -84,7 +84,8 @@ class Builder:
             near = difflib.get_close_matches(lacking[0], known, 1)
             choices = ", ".join(name for name in known if name not in ("input_shape", "num_classes"))
             hint = f"did you mean {near[0]}?" if near else f"it has: {choices or 'none'}"
-            raise UsageError(f"{self.spec.target} has no argument {lacking[0]!r}", hint)
+            fix = (lacking[0], near[0]) if near else None
+            raise UsageError(f"{self.spec.target} has no argument {lacking[0]!r}", hint, fix)
         return {n: v for n, v in (("input_shape", input_shape), ("num_classes", num_classes)) if n in known} | given
 
     def make(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -111,7 +112,9 @@ class Builder:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Refused(f"the builder {self.spec} failed: {reason}", "check its arguments and the data") from error
         if not isinstance(module, nn.Module):
-            raise Refused(f"the builder {self.spec} returned {type(module).__name__}, no torch.nn.Module")
+            raise Refused(
+                f"the builder {self.spec} returned {type(module).__name__}, no torch.nn.Module", "return the module"
+            )
         return module
 
     def code(self, input_shape: tuple[int, ...], num_classes: int) -> tuple[str, str]:

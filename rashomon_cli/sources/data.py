@@ -17,6 +17,8 @@ from rashomon_cli.core.seeds import derive
 from rashomon_cli.core.specs import Spec, parse_spec
 from rashomon_cli.sources import imports, places
 
+_NEEDED = "inputs and targets of one length, finite; class numbers from 0, or float targets"
+
 
 @dataclass(frozen=True)
 class Data:
@@ -50,17 +52,19 @@ class Data:
         """
         for split, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
             if len(x) != len(y):
-                raise Refused(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}")
+                raise Refused(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}", _NEEDED)
             if len(x) == 0:
-                raise Refused(f"x_{split} is empty")
-            if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
-                raise Refused(f"x_{split} or y_{split} is no array of numbers: {x.dtype}, {y.dtype}")
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                raise Refused(f"x_{split} holds values that are not finite")
+                raise Refused(f"x_{split} is empty", _NEEDED)
+            for name, array in (("x", x), ("y", y)):
+                if array.dtype.kind not in "fiub":
+                    raise Refused(f"{name}_{split} is no array of numbers: {array.dtype}", _NEEDED)
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise Refused(f"{name}_{split} holds values that are not finite", _NEEDED)
         if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            raise Refused(f"train inputs are {self.x_train.shape[1:]}, test inputs {self.x_test.shape[1:]}")
+            shapes = f"train inputs are {self.x_train.shape[1:]}, test inputs {self.x_test.shape[1:]}"
+            raise Refused(shapes, _NEEDED)
         if not self.is_regression and min(self.y_train.min(), self.y_test.min()) < 0:
-            raise Refused("class numbers must not be negative")
+            raise Refused("class numbers must not be negative", _NEEDED)
 
     @property
     def is_images(self) -> bool:

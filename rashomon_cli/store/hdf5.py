@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -32,10 +34,10 @@ def save_variables(path: Path, groups: Mapping[str, Mapping[str, Variable]]) -> 
     """
 
     def fill(beside: Path) -> None:
-        with h5py.File(beside, "w") as file:
+        with _written(beside) as file:
             file.attrs["format"] = "rashomon-metrics"
             file.attrs["version"] = FORMAT_VERSION
-            for name, variables in groups.items():
+            for name, variables in sorted(groups.items()):
                 _write_group(file.create_group(name), variables)
 
     durable.write(path, fill)
@@ -69,7 +71,7 @@ def save_part(path: Path, result: Result) -> None:
     """
 
     def fill(beside: Path) -> None:
-        with h5py.File(beside, "w") as file:
+        with _written(beside) as file:
             file.attrs["format"] = "rashomon-part"
             file.attrs["version"] = FORMAT_VERSION
             file.attrs["metrics"] = json.dumps(dict(result.metrics))
@@ -99,6 +101,15 @@ def load_part(path: Path) -> Result:
         raise Damaged(f"the checkpoint {path} cannot be read: {error}") from None
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[h5py.File]:
+    """A file that is made in memory and written at once: HDF5 crashes the process where the disk refuses under it."""
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        yield file
+    path.write_bytes(image.getbuffer())
+
+
 def _check(file: h5py.File, path: Path, wanted: str) -> None:
     if file.attrs.get("format") != wanted:
         raise Damaged(f"{path.name} of {path.parent.name} is no {wanted} file")
@@ -109,6 +120,7 @@ def _check(file: h5py.File, path: Path, wanted: str) -> None:
 
 
 def _write_group(group: h5py.Group, variables: Mapping[str, Variable]) -> None:
+    variables = dict(sorted(variables.items()))  # as they are read back: a resumed run writes the same bytes
     sizes: dict[str, int] = {}
     for name, variable in variables.items():
         for dim, size in zip(variable.dims, np.shape(variable.values), strict=True):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.core.errors import Damaged, Refused, UsageError
+from rashomon_cli.core.errors import Damaged, Refused
 from rashomon_cli.store import durable
 from rashomon_cli.store.records import Artifact, Label, RunRecord
 
 if TYPE_CHECKING:
-    import xarray
-
     import xarray
 
     from rashomon_cli.core.results import Array, Variable
@@ -123,27 +121,3 @@ class Run:
         from rashomon_cli.store import datasets
 
         return datasets.dataset(self.measurements(), group, self.name)
-
-    def dataset(self, group: str | None = None) -> xarray.Dataset:
-        """One measurement of the run's ``metrics.h5`` for xarray.
-
-        Args:
-            group: which; may be left out where there is one.
-
-        Returns:
-            Its variables with coordinates, units and standard errors.
-
-        Raises:
-            UsageError: if there is no such group, or there are several to choose from.
-            Damaged: if the file is missing or altered.
-            Refused: if the run has no measurements, or xarray is not installed.
-        """
-        from rashomon_cli.store.datasets import dataset
-
-        groups = self.measurements()
-        if group is None and len(groups) == 1:
-            (group,) = groups
-        if group is None or group not in groups:
-            words = f"run {self.name} has no group {group!r}" if group else f"run {self.name} has several groups"
-            raise UsageError(f"{words}: {', '.join(groups)}", f"for example dataset({next(iter(groups), '')!r})")
-        return dataset(groups[group])

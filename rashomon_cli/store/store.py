@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rashomon_cli.core.cache import ArrayCache, NoCache
-from rashomon_cli.core.errors import Busy, UsageError
+from rashomon_cli.core.errors import Busy, Refused, UsageError
 from rashomon_cli.store import durable, records, root
 from rashomon_cli.store.catalog import Row
 from rashomon_cli.store.job import Job
@@ -99,6 +100,7 @@ class Store(Library):
         Raises:
             Busy: if another process carries out the same request.
             UsageError: if the name is no valid name or taken by another request.
+            Refused: if a parent is not in the store.
             Damaged: if the request has a run that cannot be read.
         """
         request = _request(operation, config, parents, fingerprints)
@@ -112,14 +114,9 @@ class Store(Library):
             for row in same:
                 if row["finished"]:
                     continue
-                folder = self.runs_folder / row["id"]
-                lock = FolderLock.seize(folder)
-                if lock is None:
-                    raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
-                if not (folder / "run.json").exists():
-                    label = Label(name=row["name"], tags=row["tags"])
-                    return self._job(folder, request, label, lock, resumed=True)
-                lock.release()  # published since the catalog was read
+                job = self._resume(row, request, name, suggestion)
+                if job is not None:
+                    return job
                 if not again:
                     return self._run(row)
             return self._new(request, name, suggestion)
@@ -172,20 +169,71 @@ class Store(Library):
         _refuse_taken(name, [row["name"] for row in holders if row["key"] != key and row["status"] != "interrupted"])
 
     def _new(self, request: Request, name: str | None, suggestion: str) -> Job:
-        if name is not None:
-            self._set_aside(name)
-        taken = set(self.names().values())
-        _refuse_taken(name, taken)
-        label = Label(name=name or free_name(suggestion, taken))
+        self._refuse_orphan(request)
+        label = self._label(name, suggestion)
         folder = self.runs_folder / new_id()
         folder.mkdir()
         lock = FolderLock.take(folder, wait=True)
         assert lock is not None
-        records.write(folder / "request.json", request)
-        records.write(folder / "label.json", label)
-        durable.sync_folder(self.runs_folder)
-        self._index.refresh(folder.name)
+        try:
+            # The request comes last: it makes the folder a run, and that has its name already.
+            records.write(folder / "label.json", label)
+            records.write(folder / "request.json", request)
+            durable.sync_folder(self.runs_folder)
+            self._index.refresh(folder.name)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+            raise
         return self._job(folder, request, label, lock, resumed=False)
+
+    def _resume(self, row: Row, request: Request, name: str | None, suggestion: str) -> Job | None:
+        """Take up an unfinished run; None where it was published since the catalog was read.
+
+        Raises:
+            Busy: if another process carries it out.
+        """
+        folder = self.runs_folder / row["id"]
+        lock = FolderLock.seize(folder)
+        if lock is None:
+            raise Busy(f"run {row['name']} is being carried out by another process", "wait for it to end")
+        try:
+            if (folder / "run.json").exists():
+                lock.release()
+                return None
+            for path in (*folder.glob(".*.tmp"), *folder.glob("parts/.*.tmp")):
+                path.unlink(missing_ok=True)
+            label = Label(name=row["name"], tags=row["tags"])
+            if label.name == row["id"]:  # killed before it had a name
+                label = self._label(name, suggestion)
+                records.write(folder / "label.json", label)
+        except BaseException:
+            lock.release()
+            raise
+        return self._job(folder, request, label, lock, resumed=True)
+
+    def _label(self, name: str | None, suggestion: str) -> Label:
+        """The name asked for, or a free one.
+
+        Raises:
+            UsageError: if another request has it.
+        """
+        if name is not None:
+            self._set_aside(name)
+        taken = set(self.names().values())
+        _refuse_taken(name, taken)
+        return Label(name=name or free_name(suggestion, taken))
+
+    def _refuse_orphan(self, request: Request) -> None:
+        """Refuse a request whose parents were removed since they were looked up.
+
+        Raises:
+            Refused: if there is one.
+        """
+        known = self.names()
+        gone = [parent.id for parent in request.parents if parent.id not in known]
+        if gone:
+            raise Refused(f"run {gone[0]}, which this is made from, was removed", f"rashomon restore {gone[0]}")
 
     def _set_aside(self, name: str) -> None:
         """Free a name that an interrupted run holds: another request may have it, and the run can still be resumed."""

@@ -222,7 +222,7 @@ BAD = [
     (["ls", "--where", "nonsense"], USAGE, "nonsense", "rashomon ls"),
     (["ls", "--where", "test_accuracy>"], USAGE, "test_accuracy>", "rashomon ls"),
     (["ls", "--where", "nothing>1"], USAGE, "nothing", "rashomon show"),
-    (["ls", "--tag", "nothing"], USAGE, "nothing", "rashomon ls"),
+    (["ls", "--parent", "nobody"], USAGE, "no run 'nobody'", "rashomon ls"),
     (["check", "nobody"], USAGE, "no run 'nobody'", "rashomon ls"),
     (["gc", "now"], USAGE, "now", "rashomon gc"),
     (["reindex", "now"], USAGE, "now", "rashomon reindex"),

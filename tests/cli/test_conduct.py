@@ -24,7 +24,8 @@ def is_error(outcome, code, words, hint):
 @pytest.mark.parametrize(
     ("arguments", "code", "words", "hint"),
     [
-        (["trian"], 2, "No such command 'trian'", "--help"),
+        (["trian", "--seed", "1"], 2, "No such command 'trian'", "rashomon train --seed 1"),
+        (["xyz"], 2, "No such command 'xyz'", "rashomon --help"),
         (["ls", "--bogus"], 2, "--bogus", "rashomon ls --help"),
         (["show"], 2, "NAME", "rashomon show --help"),
         (["train", "--seed", "x"], 2, "--seed", "rashomon train --help"),

@@ -48,10 +48,10 @@ def test_it_is_what_xarray_reads_from_the_file(run):
 
 def test_the_group_may_be_left_out_where_there_is_one(store, run, publish):
     assert set(publish(store, "b").dataset().variables) == {"loss"}
-    with pytest.raises(UsageError, match="several groups: curve, line") as caught:
+    with pytest.raises(UsageError, match="measurements curve, line; none was named") as caught:
         run.dataset()
-    assert caught.value.hint == "for example dataset('curve')"
-    with pytest.raises(UsageError, match="no group 'walk': curve, line"):
+    assert caught.value.hint == "name one of curve, line"
+    with pytest.raises(UsageError, match="measurements curve, line; walk was named"):
         run.dataset("walk")
 
 

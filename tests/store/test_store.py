@@ -1,12 +1,16 @@
 """Runs: begun once a request, found again, resumed, named."""
 
+import os
+
 import numpy as np
 import pytest
 
 from rashomon_cli.core.errors import Busy, Damaged, Refused, UsageError
 from rashomon_cli.core.results import Result
-from rashomon_cli.store import Job, Run, Store, durable
+from rashomon_cli.store import Job, Parent, Run, Store, durable
+from rashomon_cli.store.checks import check
 from rashomon_cli.store.locks import FolderLock
+from rashomon_cli.store.trash import remove, restore
 
 
 def test_the_same_request_is_the_same_run_whatever_its_name(store, publish):
@@ -171,3 +175,103 @@ def test_a_name_held_by_an_interrupted_run_goes_to_another_request_and_the_run_s
     resumed = store.begin("train", {"lr": 1})
     assert resumed.resumed
     assert resumed.label.name == "x-interrupted"
+
+
+def test_a_run_whose_parent_was_removed_meanwhile_is_not_begun(store, publish):
+    parent = Parent(id=publish(store, "a").id, role="of")
+    remove(store, ["a"])
+    with pytest.raises(Refused, match="was removed") as caught:
+        store.begin("fake", {"x": 1}, parents=[parent])
+    assert caught.value.hint == f"rashomon restore {parent.id}"
+    assert store.rows() == []
+    restore(store, ["a"])
+    with store.begin("fake", {"x": 1}, parents=[parent]) as job:
+        assert job.request.parents == [parent]
+
+
+def test_what_is_finished_or_unfinished_is_told_without_beginning(store, publish):
+    run = publish(store, "a", seed=1)
+    asked = {"operation": "fake", "config": {"seed": 2}}
+    assert store.finished("fake", {"seed": 1}).id == run.id
+    assert store.finished(**asked) is store.unfinished(**asked) is None
+    with store.begin(**asked, name="b") as job:
+        assert (store.unfinished(**asked)["id"], store.unfinished(**asked)["status"]) == (job.id, "running")
+        job.save("state", Result())
+    assert store.unfinished(**asked)["status"] == "interrupted"
+    assert store.finished(**asked) is None
+    assert store.unfinished("fake", {"seed": 1}) is None
+
+
+def test_a_name_is_free_for_the_request_that_has_it(store, publish):
+    publish(store, "a", seed=1)
+    store.check_free("a", "fake", {"seed": 1})
+    store.check_free("b", "fake", {"seed": 2})
+    with pytest.raises(UsageError, match="'a' is taken"):
+        store.check_free("a", "fake", {"seed": 2})
+    with pytest.raises(UsageError, match="cannot be a name"):
+        store.check_free("a b", "fake", {"seed": 2})
+    with store.begin("fake", {"seed": 3}, name="c") as job:
+        job.save("state", Result())
+        with pytest.raises(UsageError, match="'c' is taken"):
+            store.check_free("c", "fake", {"seed": 2})
+    store.check_free("c", "fake", {"seed": 2})
+
+
+def test_tags_touch_no_hash_and_are_found_without_opening_files(store, publish):
+    run = publish(store, "a")
+    before = durable.sha256(run.folder / "run.json")
+    assert store.tag("a", ["x", "y", "x"]).label.tags == ["x", "y"]
+    assert store.tag("a", ["x"], remove=True).label.tags == ["y"]
+    assert store.rename("a", "b").label.tags == ["y"]
+    assert durable.sha256(run.folder / "run.json") == before
+    assert [row["tags"] for row in store.rows()] == [["y"]]
+    assert next(store.runs()).label.tags == ["y"]
+    with pytest.raises(UsageError, match="no tag 'x'"):
+        store.tag("b", ["y", "x"], remove=True)
+    with pytest.raises(UsageError, match="cannot be a tag"):
+        store.tag("b", ["no good"])
+    assert store.find("b").label.tags == ["y"]
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_disk_that_refuses_at_the_beginning_leaves_nothing_locked(store, monkeypatch, call):
+    fsync, calls = os.fsync, []
+
+    def refuse(descriptor):
+        calls.append(descriptor)
+        if len(calls) == call:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        try:
+            store.begin("fake", {"seed": 1}, name="a").release()
+        except OSError:
+            assert Store.open(store.root, create=True).rows() == []
+    with store.begin("fake", {"seed": 1}, name="a") as job:
+        assert job.publish("model", metrics={}, measurements={}).name == "a"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}"])
+def test_a_run_that_was_killed_before_it_had_a_name_gets_one_when_it_resumes(store, content):
+    with store.begin("fake", {"seed": 1}, name="a") as job:
+        job.save("state", Result())
+    (job.folder / "label.json").unlink()
+    if content is not None:
+        (job.folder / "label.json").write_bytes(content)
+    with Store.open(store.root).begin("fake", {"seed": 1}, suggestion="b") as job:
+        assert job.resumed
+        assert job.publish("model", metrics={}, measurements={}).name == "b"
+    assert store.find("b").id == job.id
+    assert check(store, read_data=True).findings == []
+
+
+def test_half_written_files_are_cleared_away_when_a_run_resumes(store):
+    with store.begin("fake", {"seed": 1}) as job:
+        job.save("state", Result())
+    for name in (".metrics.h5.1-a.tmp", "parts/.state.h5.1-b.tmp"):
+        (job.folder / name).write_bytes(b"x")
+    with store.begin("fake", {"seed": 1}) as job:
+        assert not list(job.folder.rglob(".*.tmp"))
+        assert job.part("state") is not None

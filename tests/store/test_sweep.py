@@ -90,9 +90,9 @@ def test_a_stage_under_way_is_left_alone(store):
 
 def test_interrupted_runs_go_with_their_stages_only_when_asked_for(store, publish):
     parent = publish(store, "a")
-    remove(store, ["a"])
     with store.begin("fake", {"x": 1}, parents=[Parent(id=parent.id, role="of")], name="child") as job:
         job.save("state", Result())
+    remove(store, ["a"], force=True)
     interrupted(store, "open", stage=1)
     with store.begin("fake", {"x": 2}, name="running") as job:
         job.save("state", Result())

@@ -34,6 +34,7 @@ class Disk:
         self._patch(monkeypatch, "fsync", lambda descriptor: os.readlink(f"/proc/self/fd/{descriptor}"))
         self._patch(monkeypatch, "open", lambda path, flags, *_, **__: path if flags & os.O_CREAT else None)
         self._patch_writing(monkeypatch)
+        self._patch_write_bytes(monkeypatch)
         self._patch_hdf5(monkeypatch)
 
     def refuse(self, k, error):
@@ -83,6 +84,17 @@ class Disk:
             return stream
 
         monkeypatch.setattr(os, "fdopen", fdopen)
+
+    def _patch_write_bytes(self, monkeypatch):
+        write_bytes = Path.write_bytes
+
+        def half(path, content):
+            if self._due("write", path):
+                write_bytes(path, content[: len(content) // 2])
+                raise self._error(path)
+            return write_bytes(path, content)
+
+        monkeypatch.setattr(Path, "write_bytes", half)
 
     def _patch_hdf5(self, monkeypatch):
         close = h5py.File.close

@@ -56,4 +56,6 @@ def _inputs(x: Array) -> Array:
 
 
 def _targets(y: Array) -> Array:
-    return y.astype(np.float32) if y.dtype.kind == "f" else y.astype(np.int64)
+    if y.dtype.kind == "f":
+        return y.astype(np.float32)
+    return y.astype(np.int64) if y.dtype.kind in "iub" else y  # others are refused with all else that does not fit
