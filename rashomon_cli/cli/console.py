@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,19 +108,6 @@ class Bar:
         """A line on stderr."""
         if not self._quiet:
             self._console.print(f"note: {text}", soft_wrap=True)
-
-
-def show_error(message: str, hint: str | None) -> None:
-    """One line of what is wrong, one of what to do."""
-    flat = " ".join(message.split())
-    print(f"error: {flat}", file=sys.stderr)
-    if hint:
-        print(f"hint: {' '.join(hint.split())}", file=sys.stderr)
-
-
-def show_note(text: str) -> None:
-    """A line on stderr that is no error."""
-    print(f"note: {' '.join(text.split())}", file=sys.stderr)
 
 
 def show_json(value: Any) -> None:

@@ -14,12 +14,7 @@ from typing import Any
 TIMEOUT_S = 30.0
 VERSION = 2
 COLUMNS = ("id", "name", "finished", "key", "operation", "kind", "listing", "record")
-_TABLES = f"""
-CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(f"{column} NOT NULL" for column in COLUMNS[1:])});
-CREATE INDEX runs_by_key ON runs (key);
-CREATE TABLE stale (id TEXT PRIMARY KEY);
-PRAGMA user_version = {VERSION};
-"""
+_TYPES = {column: int if column == "finished" else str for column in COLUMNS}
 _PUT = f"INSERT OR REPLACE INTO runs VALUES ({', '.join(f':{column}' for column in COLUMNS)})"
 
 Row = dict[str, Any]
@@ -60,7 +55,7 @@ class Catalog:
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_TABLES)
+            _make_tables(connection)
         finally:
             connection.close()
 
@@ -68,7 +63,7 @@ class Catalog:
     def in_memory(cls) -> Catalog:
         """An empty catalog of this process's own."""
         catalog = cls(":memory:")
-        catalog._connection.executescript(_TABLES)
+        _make_tables(catalog._connection)
         return catalog
 
     @contextmanager
@@ -141,3 +136,14 @@ class Catalog:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    # Imported here alone, since it brings pandas along where that is installed: a look at a store must not wait for it.
+    from sqlite_utils import Database
+
+    database = Database(connection)
+    database.table("runs").create(_TYPES, pk="id", not_null=set(COLUMNS[1:]))
+    database.table("runs").create_index(["key"])
+    database.table("stale").create({"id": str}, pk="id")
+    connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rashomon_cli.core.errors import Damaged
 from rashomon_cli.store import root
-from rashomon_cli.store.findings import Finding, Report, shown
+from rashomon_cli.store.findings import Finding, Report, shown, told
 from rashomon_cli.store.index import present_runs
 from rashomon_cli.store.inspection import Inspector, damaged_parts
 from rashomon_cli.store.library import Library
@@ -54,7 +54,7 @@ def _of_the_store(store: Library, *, read_data: bool) -> Iterator[Finding]:
     try:
         root.version_of(store.root)
     except Damaged as error:
-        yield Finding(None, None, root.MARKER, error.message.partition(" of ")[2] or error.message, str(error.hint))
+        yield Finding(None, None, root.MARKER, told(error, store.root, root.MARKER), str(error.hint))
     known = present_runs(store.runs_folder)
     for name in sorted(os.listdir(store.runs_folder)) if store.runs_folder.is_dir() else ():
         if name not in known and not name.startswith("."):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from rashomon_cli.core.errors import Damaged
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,11 @@ def shown(name: str) -> str:
     """A file's name as it can be printed, whatever bytes it is made of."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def told(error: Damaged, folder: Path, name: str) -> str:
+    """What an error says of a file, without the file's name in front."""
+    for front in (f"{name} of run {folder.name} ", f"{name} of {folder.name} "):
+        if error.message.startswith(front):
+            return error.message.removeprefix(front)
+    return error.message

@@ -11,7 +11,7 @@ from typing import TypeVar
 from rashomon_cli.core.errors import Damaged
 from rashomon_cli.store import durable, seals
 from rashomon_cli.store.catalog import Row
-from rashomon_cli.store.findings import Finding, shown
+from rashomon_cli.store.findings import Finding, shown, told
 from rashomon_cli.store.names import is_id
 from rashomon_cli.store.records import Artifact, Label, Parent, Request, RunRecord, read
 from rashomon_cli.store.rows import parsed, read_record, row_of_folder
@@ -105,7 +105,7 @@ class Inspector:
         except OSError as error:
             return f"cannot be read: {error.strerror}"
         except Damaged as error:
-            return _told(error, folder, artifact.path)
+            return told(error, folder, artifact.path)
         return None
 
     def _differs(self, folder: Path, row: Row | None) -> bool:
@@ -161,7 +161,7 @@ def damaged_parts(folder: Path, *, read_data: bool) -> Iterator[tuple[str, str]]
         except FileNotFoundError:
             continue
         except Damaged as error:
-            yield shown(name), _told(error, folder, name)
+            yield shown(name), told(error, folder, name)
 
 
 def _document(folder: Path, name: str, read_it: Callable[[], D]) -> tuple[D | None, str | None]:
@@ -171,12 +171,4 @@ def _document(folder: Path, name: str, read_it: Callable[[], D]) -> tuple[D | No
     except FileNotFoundError:
         return None, None
     except Damaged as error:
-        return None, _told(error, folder, name)
-
-
-def _told(error: Damaged, folder: Path, name: str) -> str:
-    """What an error says, without the file's name in front."""
-    for front in (f"{name} of run {folder.name} ", f"{name} of {folder.name} "):
-        if error.message.startswith(front):
-            return error.message.removeprefix(front)
-    return error.message
+        return None, told(error, folder, name)

@@ -60,12 +60,12 @@ def version_of(root: Path) -> int:
     try:
         found = durable.read_json(root / MARKER)
     except FileNotFoundError:
-        raise Damaged(f"{MARKER} of the store {root} is missing", hint) from None
+        raise Damaged(f"{MARKER} of {root.name} is missing", hint) from None
     except Damaged as error:
         raise Damaged(error.message, hint) from None
     version = found.get("version") if isinstance(found, dict) and found.get("format") == _FORMAT else None
     if not isinstance(version, int) or version < 1:
-        raise Damaged(f"{MARKER} of the store {root} is damaged", hint)
+        raise Damaged(f"{MARKER} of {root.name} is that of no store", hint)
     return version
 
 

@@ -218,7 +218,8 @@ def test_a_damaged_marker_is_found(pair):
     (pair.root / "store.json").write_text("{}")
     store = Store.open(pair.root, mend=True)
     finding = only(store)
-    assert (finding.run, finding.file, finding.remedy) == (None, "store.json", "rashomon reindex writes it anew")
+    assert (finding.run, finding.file, finding.problem) == (None, "store.json", "is that of no store")
+    assert finding.remedy == "rashomon reindex writes it anew"
     store.reindex()
     assert found(store) == []
 
