@@ -68,7 +68,7 @@ def find(context: Context, text: str, *kinds: str) -> Subject:
     kind = "model" if reference.t is not None else run.kind
     if kind not in kinds:
         on_path = f"{run.name}@0.5" if run.kind == "path" else None
-        hint = f"write {on_path} for a model on it:" if on_path else f"rashomon ls --kind {kinds[0]}"
+        hint = f"write {on_path} for a model on it" if on_path else f"rashomon ls --kind {kinds[0]}"
         fix = (text, on_path) if on_path else None
         raise UsageError(f"{run.name} is a {run.kind}; this takes a {' or a '.join(kinds)}", hint, fix)
     return Subject(run, reference)

@@ -47,7 +47,7 @@ def test_a_run_is_found_by_name_id_and_prefix_with_its_position(zoo, at):
         ("aa", ["model"], "no run 'aa'", "did you mean a?"),
         ("ab", ["model"], "ab is a path; this takes a model", "write ab@0.5 for a model on it"),
         ("ab@0.5", ["path"], "ab is a path; this takes a path", None),
-        ("a", ["path"], "a is a model; this takes a path", "rashomon ls"),
+        ("a", ["path"], "a is a model; this takes a path", "rashomon ls --kind path"),
         ("a@0", ["model"], "a is a model, it has no position @0", "write a"),
         ("ab@nan", ["model"], "outside", "write ab@0.5"),
         ("ab@x", ["model"], "'x' in 'ab@x' is not a number", "write ab@0.5"),

@@ -83,26 +83,6 @@ def test_a_store_that_cannot_be_written_is_still_read(store, publish, monkeypatc
     assert Store.open(store.root).find("a").name == "a"
 
 
-@pytest.mark.slow
-def test_no_run_of_eight_writers_at_once_is_lost(store, start):
-    code = """
-import sys
-from rashomon_cli.store import Store
-store = Store.open(sys.argv[1], create=True)
-for n in range(20):
-    with store.begin("fake", {"who": sys.argv[2], "n": n}, suggestion="run") as job:
-        job.publish("model", metrics={"n": n}, measurements={})
-"""
-    writers = [start(store.root, who, python=code) for who in range(8)]
-    assert [writer.communicate()[1] for writer in writers] == [""] * 8
-    rows = store.rows()
-    assert len(rows) == len({row["name"] for row in rows}) == 160
-    assert {row["status"] for row in rows} == {"finished"}
-    assert {(run.record.config["who"], run.metrics["n"]) for run in store.runs()} == {
-        (str(who), n) for who in range(8) for n in range(20)
-    }
-
-
 def test_a_catalog_of_another_version_is_made_anew(store):
     store.begin("train", {"lr": 1}, name="x").publish("model", metrics={}, measurements={})
     with sqlite3.connect(store.root / "catalog.db") as connection:
