@@ -68,6 +68,29 @@ def _arguments(inside: str) -> dict[str, Any]:
     return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
 
 
+def split_list(text: str) -> list[str]:
+    """The parts of a comma-separated list; commas in brackets or quotes belong to a specification's arguments.
+
+    Args:
+        text: what the user wrote.
+
+    Returns:
+        The parts, without blanks around them; an empty one where there is nothing between two commas.
+    """
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if character == "," and not depth and not quote:
+            parts.append("")
+            continue
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"" and depth:
+            quote = character
+        depth += (character in "([{") - (character in ")]}") if not quote else 0
+        parts[-1] += character
+    return [part.strip() for part in parts]
+
+
 @dataclass(frozen=True)
 class Reference:
     """A run named on the command line, with the position on a path where one is given."""

@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar, get_args
 
 from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import Config, build, flag_of
+from rashomon_cli.core.specs import split_list
 
 LARGEST = 10_000
 _RANGE = re.compile(r"(\d+)-(\d+)")
-_COMMA = re.compile(r",(?![^()]*\))")  # not those inside the arguments of preresnet20(width=8, …)
 
 C = TypeVar("C", bound=Config)
 
@@ -91,7 +91,7 @@ def _values(name: str, extra: Mapping[str, Any], annotation: Any, given: Any) ->
         return found
     whole = annotation is int or int in get_args(annotation)
     pieces: list[Any] = []
-    for piece in (part.strip() for part in _COMMA.split(given)):
+    for piece in split_list(given):
         span = _RANGE.fullmatch(piece) if whole else None
         flag = flag_of(name, dict(extra))
         if not piece:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pydantic import Field
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Variable, series
-from rashomon_cli.core.specs import Reference
+from rashomon_cli.core.specs import Reference, split_list
 from rashomon_cli.operations import subjects
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
@@ -67,7 +66,7 @@ def plan(context: Context, config: CompareConfig) -> Plan:
         UsageError: if a name or value does not exist, or there are fewer than two models.
         Refused: if the models have different outputs, or the data do not fit them.
     """
-    texts = dict.fromkeys(text.strip() for text in re.split(r",(?![^()]*\))", config.ood))
+    texts = dict.fromkeys(split_list(config.ood))
     sources = [context.source(text) for text in texts]
     chosen = _chosen(context, config.models)
     runs = {run.id: run for run in context.store.runs()}

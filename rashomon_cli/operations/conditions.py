@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rashomon_cli.core.errors import UsageError, no_such
+from rashomon_cli.core.specs import split_list
 
-_COMMA = re.compile(r",(?![^()]*\))")  # not those inside the arguments of preresnet20(width=8, …)
 _CONDITION = re.compile(r"\s*(?P<name>[\w.-]+?)\s*(?P<sign>>=|<=|!=|==|=|>|<)\s*(?P<value>[^\s<>=!].*?)\s*", re.DOTALL)
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
@@ -63,7 +63,7 @@ def parse_conditions(text: str) -> list[Condition]:
     Raises:
         UsageError: if one is no comparison, or orders words.
     """
-    return [_parse(part) for part in _COMMA.split(text)]
+    return [_parse(part) for part in split_list(text)]
 
 
 def check_names(conditions: Iterable[Condition], known: Iterable[str]) -> None:

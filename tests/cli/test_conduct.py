@@ -228,7 +228,7 @@ def test_a_closed_pipe_ends_quietly_with_141(start, inhabited, arguments, unbuff
 
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_same_command_resumes(start, tmp_path):
-    call = [*TRAIN[:-3], "40", "--batch-size", "10", "--lr", "0.01", "--json"]
+    call = [*TRAIN[:-3], "150", "--batch-size", "10", "--lr", "0.01", "--json"]
     process = start(*call)
     parts = tmp_path / "rashomon-store" / "runs"
     while process.poll() is None and not list(parts.glob("*/parts/state.h5")):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rashomon_cli.core.errors import UsageError
-from rashomon_cli.core.specs import Reference, Spec, parse_reference, parse_spec
+from rashomon_cli.core.specs import Reference, Spec, parse_reference, parse_spec, split_list
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: not keyword.iskeyword(name))
 literals = st.recursive(
@@ -73,3 +73,19 @@ def test_a_position_outside_the_path_is_refused(text):
 def test_no_number_outside_0_to_1_is_a_position(t):
     with pytest.raises(UsageError, match="outside"):
         parse_reference(f"a@{t!r}")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("1, 2,3", ["1", "2", "3"]),
+        ("mlp(width=8, depth=1),mlp", ["mlp(width=8, depth=1)", "mlp"]),
+        ("own.py:net(depth=3,sizes=(1,2)),b", ["own.py:net(depth=3,sizes=(1,2))", "b"]),
+        ("net(a='x,)',b=[1,{2: 3, 4: 5}])", ["net(a='x,)',b=[1,{2: 3, 4: 5}])"]),
+        ("a,,b", ["a", "", "b"]),
+        ("it's,fine", ["it's", "fine"]),
+        ("", [""]),
+    ],
+)
+def test_a_list_is_split_at_its_own_commas(text, parts):
+    assert split_list(text) == parts

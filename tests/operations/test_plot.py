@@ -76,7 +76,7 @@ def test_what_picks_figures(context):
     assert len(plot(context, PlotConfig(run="r", what=("profile", "training")))) == 4
     with pytest.raises(Refused, match="no heatmap") as refused:
         plot(context, PlotConfig(run="r", what="heatmap"))
-    assert refused.value.hint == "--what profile,training"
+    assert refused.value.hint == "rashomon plot r --what profile,training"
     with pytest.raises(UsageError, match="--what = 'pie'"):
         build(PlotConfig, {"run": "r", "what": "pie"})
 
