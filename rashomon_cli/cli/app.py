@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
-import errno
 import importlib
 import os
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 import typer
 
 from rashomon_cli.cli import hints, streams
-from rashomon_cli.core.errors import RashomonError
+from rashomon_cli.core.errors import explained
 
 COMMANDS = {
     "train": "train",
@@ -154,9 +153,6 @@ def _meant(error: Exception) -> tuple[str, str] | None:
 
 
 def _explain(error: Exception, given: list[str]) -> int:
-    if isinstance(error, RashomonError):
-        hints.show_error(error.message, hints.with_command(error.hint, error.fix, given, COMMANDS))
-        return error.code
     if isinstance(error, typer.TyperException):
         # Without a command the help was shown, and there is nothing to add.
         if error.format_message():
@@ -165,14 +161,6 @@ def _explain(error: Exception, given: list[str]) -> int:
             better = hints.corrected(given, *fix) if (fix := _meant(error)) else None
             hints.show_error(error.format_message(), better or hint)
         return error.exit_code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        where = f" while writing {error.filename}" if error.filename else ""
-        words = ("no space left" + where, "free some space, then run the same command again to resume")
-    elif isinstance(error, OSError):
-        words = (f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "see --debug")
-    elif type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        words = ("out of memory", "use fewer --samples, a smaller batch, or --device cpu")
-    else:
-        words = (f"{type(error).__name__}: {error}", "this is a fault of rashomon; --debug shows the place")
-    hints.show_error(words[0], hints.with_command(words[1], None, given, COMMANDS))
-    return 1
+    told = explained(error)
+    hints.show_error(told.message, hints.with_command(told.hint, told.fix, given, COMMANDS))
+    return told.code

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import typer
+from collections.abc import Callable, Mapping
 
-from rashomon_cli.core.errors import RashomonError
+import typer
 
 
 def run_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -17,11 +17,40 @@ def run_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     Returns:
         Pairs of name and words.
     """
-    from rashomon_cli.operations.context import Context
+    from rashomon_cli.store import Store
 
     try:
-        rows = Context.open(context.params.get("store")).store.rows()
-    except (RashomonError, OSError):
+        rows = Store.open(context.params.get("store")).rows()
+    except Exception:  # whatever it is, a completion is no place to tell
         return []
-    found = [(row["name"], f"{row['kind']}, {row['operation']}") for row in rows if row["finished"]]
-    return [(name, words) for name, words in found if name.startswith(incomplete)]
+    return _offered([row for row in rows if row["status"] == "finished"], incomplete)
+
+
+def trashed_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Names of removed runs that begin so, as :func:`run_names`.
+
+    Args:
+        context: the command line so far.
+        incomplete: what was typed of the name.
+
+    Returns:
+        Pairs of name and words.
+    """
+    from rashomon_cli.store import Store
+    from rashomon_cli.store.trash import trashed
+
+    try:
+        rows = trashed(Store.open(context.params.get("store")))
+    except Exception:  # as above
+        return []
+    return _offered(rows, incomplete)
+
+
+def _offered(rows: list[dict[str, str]], incomplete: str) -> list[tuple[str, str]]:
+    return [(r["name"], f"{r['kind']}, {r['operation']}") for r in rows if r["name"].startswith(incomplete)]
+
+
+OFFERED: Mapping[str, Callable[[typer.Context, str], list[tuple[str, str]]]] = {
+    "runs": run_names,
+    "trash": trashed_names,
+}

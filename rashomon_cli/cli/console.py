@@ -210,7 +210,7 @@ def figure(value: Any) -> str:
     """A number, or the range of a list over points."""
     if not isinstance(value, list):
         return number(value)
-    known = [v for v in value if v is not None]
+    known = [v for v in value if isinstance(v, int | float)]
     return f"{number(min(known))} to {number(max(known))}" if known else "–"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import sys
@@ -32,12 +33,15 @@ def with_command(
         commands: names of commands.
 
     Returns:
-        The hint with the corrected command, or with the one that shows the help; as it is where it names one.
+        The hint with the corrected command, or with the one that shows the help; as it is where it names one, with
+        the store that the command line names.
     """
     if fix is not None and (better := corrected(given, *fix)) is not None:
         return f"{hint + ' ' if hint else ''}{better}"
-    if hint is None or re.search(r"\brashomon [a-z]", hint):
-        return hint
+    if hint is None:
+        return None
+    if re.search(r"\brashomon [a-z]", hint):
+        return _in_store(hint, given)
     command = next((word for word in given if word in commands), None)
     return f"{hint} (rashomon {command} --help)" if command else hint
 
@@ -47,15 +51,32 @@ def corrected(given: Sequence[str], wrong: str, right: str) -> str | None:
 
     Args:
         given: the command line.
-        wrong: the word.
+        wrong: the word; an argument of its own, or else a part of one.
         right: what is to stand there.
 
     Returns:
         What can be typed, or None where the command line does not have that word.
     """
     word = re.compile(rf"(?<![\w.@-]){re.escape(wrong)}(?![\w.@-])")
-    better = [word.sub(lambda _: right, text, count=1) for text in given]
-    return None if better == list(given) else shlex.join(["rashomon", *better])
+    # The command comes first and is right where the word stands behind it, too; the store is no place for names.
+    places = [i for i, before in enumerate(["", *given[:-1]]) if before != "--store"]
+    places = sorted(places, key=lambda i: (given[i] != wrong, i == 0))
+    for place in places:
+        better = word.sub(lambda _: right, given[place], count=1)
+        if better != given[place]:
+            return shlex.join(["rashomon", *given[:place], better, *given[place + 1 :]])
+    return None
+
+
+def _in_store(hint: str, given: Sequence[str]) -> str:
+    """The commands of a hint with the ``--store`` of the command line."""
+    store = next((following for word, following in itertools.pairwise(given) if word == "--store"), None)
+    store = store or next((word.partition("=")[2] for word in given if word.startswith("--store=")), None)
+    if store is None or "--store" in hint:
+        return hint
+    if re.fullmatch(r"rashomon ([\w.=@/<>'-]|,(?! )| )+", hint):
+        return f"{hint} --store {shlex.quote(store)}"
+    return re.sub(r"\brashomon ([a-z]+)", lambda found: f"{found[0]} --store {shlex.quote(store)}", hint)
 
 
 def _flat(text: str) -> str:

@@ -94,7 +94,7 @@ def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter
     info: Any
     if extra.get("argument"):
         metavar = str(extra.get("metavar") or "") or None
-        offered = None if kind is Path else completion.run_names
+        offered = completion.OFFERED.get(str(extra.get("names")))
         info = typer.Argument(help=field.description, metavar=metavar, show_default=False, autocompletion=offered)
         kind = list[str] if lists or get_origin(field.annotation) in (tuple, list) else kind
         if kind == list[str] and not field.is_required():

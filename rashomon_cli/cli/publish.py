@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -84,7 +85,7 @@ def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Cont
     first = failed[0].error
     assert first is not None
     words = f"{len(failed)} of {len(outcomes)} runs failed, the first: {failed[0].name}: {first.message}"
-    hints.show_error(words, first.hint or f"{' '.join(context.argv)} again carries out what is missing")
+    hints.show_error(words, first.hint or f"{shlex.join(context.argv)} again carries out what is missing")
     return PARTLY if runs else first.code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rich.text import Text
@@ -53,7 +54,7 @@ def _show(run: Run, names: dict[str, str]) -> None:
     print()
     versions = record.versions
     made_on = ", ".join(str(versions[key]) for key in ("device_name", "torch", "rashomon") if versions.get(key))
-    lines = {"made by": " ".join(record.argv) or record.operation, "when": f"{record.started} to {record.finished}"}
+    lines = {"made by": shlex.join(record.argv) or record.operation, "when": f"{record.started} to {record.finished}"}
     lines |= {"on": made_on} if made_on else {}
     for parent in record.parents:
         lines[f"parent {parent.role}"] = _position(names.get(parent.id, f"{parent.id} (not in this store)"), parent.t)

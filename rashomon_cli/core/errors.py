@@ -6,6 +6,7 @@ The exit codes are part of the command line's contract (see the table in README.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -58,6 +59,28 @@ class Damaged(RashomonError):
     """A file of the store is missing, truncated or altered (exit 12)."""
 
     code = 12
+
+
+def explained(error: Exception) -> RashomonError:
+    """Any error as one that is shown in a line.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        The error itself where it is one; else what a person can do about a disk, memory, or a fault of this package.
+    """
+    if isinstance(error, RashomonError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        where = f" while writing {error.filename}" if error.filename else ""
+        return RashomonError(f"no space left{where}", "free some space, then run the same command again to resume")
+    if isinstance(error, OSError):
+        return RashomonError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "see --debug")
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return RashomonError("out of memory", "use fewer --samples, a smaller batch, or --device cpu")
+    hint = "this is a fault of rashomon; --debug shows the place"
+    return RashomonError(f"{type(error).__name__}: {error}", hint)
 
 
 def no_such(what: str, word: str, known: Iterable[str], otherwise: str) -> NoReturn:

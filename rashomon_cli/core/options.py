@@ -5,7 +5,7 @@ The command line's flags, the record in ``request.json`` and the Python API all 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
@@ -72,7 +72,13 @@ def option(
 
 
 def argument(
-    help: str, *, default: Any = ..., metavar: str | None = None, sweep: str | None = None, **bounds: Any
+    help: str,
+    *,
+    default: Any = ...,
+    metavar: str | None = None,
+    sweep: str | None = None,
+    names: Literal["runs", "trash"] | None = "runs",
+    **bounds: Any,
 ) -> Any:
     """A field of a :class:`Config` that becomes a positional argument and names one or more runs.
 
@@ -81,12 +87,13 @@ def argument(
         default: the default value; required where it is left out.
         metavar: how the argument is written in the help.
         sweep: where several runs make a family: what stands before the run's name in a member's name.
+        names: whose names the shell offers.
         bounds: pydantic's bounds.
 
     Returns:
         A pydantic field.
     """
-    extra: dict[str, Any] = {"argument": True, "reference": True, "metavar": metavar or ""}
+    extra: dict[str, Any] = {"argument": True, "reference": True, "metavar": metavar or "", "names": names}
     extra |= {} if sweep is None else {"sweep": sweep}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 

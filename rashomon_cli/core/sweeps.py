@@ -68,11 +68,15 @@ def family(model: type[C], values: Mapping[str, Any]) -> Family[C]:
         combinations *= len(found)
     if combinations > LARGEST:
         raise UsageError(f"a family of {combinations:,} runs is too large: {LARGEST:,} at most", "ask for it in parts")
-    members = []
+    configs: dict[str, C] = {}
     for chosen in itertools.product(*lists.values()):
         config = build(model, dict(values) | dict(zip(lists, chosen)))
-        labels = {name: _label(model, config, name) for name in lists if len(lists[name]) > 1}
-        members.append(Member(config, labels))
+        configs.setdefault(config.model_dump_json(), config)  # 0.1 and 1e-1 are one
+    several = [name for name in lists if len({getattr(c, name) for c in configs.values()}) > 1]
+    for precise in (False, True):
+        members = [Member(c, {n: _label(model, c, n, precise) for n in several}) for c in configs.values()]
+        if len({member.suffix() for member in members}) == len(members):
+            break
     return Family(tuple(members))
 
 
@@ -108,10 +112,10 @@ def _values(name: str, extra: Mapping[str, Any], annotation: Any, given: Any) ->
     return list(dict.fromkeys(pieces))
 
 
-def _label(model: type[C], config: C, name: str) -> str:
-    """A value as a part of a run's name."""
+def _label(model: type[C], config: C, name: str, precise: bool) -> str:
+    """A value as a part of a run's name; with all its digits where fewer do not tell the members apart."""
     extra = model.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)
     value = getattr(config, name)
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) and not precise else str(value)
     return re.sub(r"[^A-Za-z0-9._+=-]+", "-", f"{extra['sweep']}{text.replace('@', '-t')}").strip("-")

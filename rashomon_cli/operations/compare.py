@@ -78,12 +78,11 @@ def plan(context: Context, config: CompareConfig) -> Plan:
     families = [roots[subject.run.id][1] for subject in models]
     return Plan(
         "compare",
-        config.record(),
+        config.record() | {"ood": ",".join(str(source.spec) for source in sources)},
         suggestion=f"compare-{sources[0].spec.target.rpartition(':')[2].rpartition('/')[2]}",
         told=(),
         steps=lambda: _steps(context, models, sets),
-        load=lambda: subjects.load_problem(context, models[0].run, context.torch_device()),
-        timed_by=models[0].run.id,
+        problems={name: load for s in models for name, load in subjects.problems_of(context, s.run).items()},
         carry_out=lambda job: _carry_out(context, config, job, models, families, sets),
         parents=[subject.parent("model") for subject in models],
         fingerprints=_fingerprints(sources),
@@ -183,7 +182,10 @@ def _root(run: Run, runs: Mapping[str, Run]) -> tuple[str, str]:
 
 
 def _steps(context: Context, models: Sequence[Subject], sets: Sequence[Images]) -> list[Step]:
-    passes: Counter[str] = Counter({f"predictions on {images.spec}": 0 for images in sets})
-    for _, images, count in missing_of(context, models, sets)[1]:
-        passes[f"predictions on {images.spec}" if images else "figures on the models' own test examples"] += count
-    return [Step(title, count) for title, count in passes.items()]
+    names = {subject.run.id: next(iter(subjects.problems_of(context, subject.run))) for subject in models}
+    passes: Counter[tuple[str, str]] = Counter()
+    passes.update({(f"predictions on {images.spec}", names[models[0].run.id]): 0 for images in sets})
+    for subject, images, count in missing_of(context, models, sets)[1]:
+        title = f"predictions on {images.spec}" if images else "figures on the models' own test examples"
+        passes[title, names[subject.run.id]] += count
+    return [Step(title, count, problem=problem) for (title, problem), count in passes.items()]

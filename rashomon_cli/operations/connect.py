@@ -12,7 +12,7 @@ from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, profiles, subjects, weights
 from rashomon_cli.operations.context import Context, asked
-from rashomon_cli.operations.plan import Plan, Step, execute
+from rashomon_cli.operations.plan import Plan, Step, counted, execute
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.store import Job, Run, Store
@@ -80,8 +80,7 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
         suggestion=f"{config.kind}-{run.name}-{ends[1].run.name}",
         told=(),
         steps=lambda: _steps(config, run),
-        load=lambda: subjects.load_problem(context, run, context.torch_device()),
-        timed_by=run.id,
+        problems=subjects.problems_of(context, run),
         carry_out=lambda job: _carry_out(context, config, job, ends),
         parents=[ends[0].parent("a"), ends[1].parent("b")],
         batch_size=config.batch_size,
@@ -107,7 +106,7 @@ def _steps(config: ConnectConfig, run: Run) -> list[Step]:
     samples = [n if config.samples == "all" else min(n, int(config.samples)) for n in counts]
     places = 2 * config.points - 2
     return [
-        Step(f"{config.epochs} epochs of training the bends", config.epochs * counts[0], "train"),
+        Step(f"{counted(config.epochs, 'epoch')} of training the bends", config.epochs * counts[0], "train"),
         Step(f"BatchNorm refreshed at {places} positions", places * samples[0]),
         Step(f"{places} positions of curve and line evaluated", places * sum(samples)),
     ]

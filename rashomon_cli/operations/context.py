@@ -76,7 +76,7 @@ class Context:
     progress: Progress = field(default_factory=Silence)
     argv: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _sources: dict[str, Source] = field(default_factory=dict)
+    _sources: dict[tuple[str, Path | None], Source] = field(default_factory=dict)
 
     @classmethod
     def open(cls, store: str | Path | None = None, *, create: bool = False, **circumstances: Any) -> Context:
@@ -102,9 +102,15 @@ class Context:
         Raises:
             UsageError: if there is no such source or its files are missing.
         """
-        if text not in self._sources:
-            self._sources[text] = data.resolve(text, self.where.data_root)
-        return self._sources[text]
+        key = (text, self.where.data_root)
+        if key not in self._sources:
+            self._sources[key] = data.resolve(text, self.where.data_root)
+        return self._sources[key]
+
+    def begin(self) -> None:
+        """Forget what belongs to the last call: its notes, and which files its data were."""
+        self.notes.clear()
+        self._sources.clear()
 
     def note(self, text: str) -> None:
         """Tell the user something, and keep it in the run's record."""
@@ -165,16 +171,18 @@ def asked(context: Context | Store, model: type[C], config: C | None, options: d
 
     Raises:
         UsageError: if an option does not exist or its value does not fit.
-        TypeError: if there are a config and options.
+        TypeError: if there are a config and options, or no store.
     """
     circumstances = {name: options.pop(name) for name in list(options) if name in Where.model_fields}
     if config is not None and options:
         raise TypeError(f"give a {model.__name__} or options, not both: {', '.join(options)}")
     if isinstance(context, Store):
         context = Context(context, build(Where, circumstances))
+    elif not isinstance(context, Context):
+        raise TypeError(f"{context!r} is no Store: write Store.open({str(context)!r}, create=True)")
     elif circumstances:
-        context = replace(context, where=context.where.model_copy(update=circumstances))
-    context.notes.clear()
+        context = replace(context, where=build(Where, context.where.model_dump() | circumstances))
+    context.begin()
     return context, build(model, options) if config is None else config
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.operations.context import Context
@@ -27,7 +27,7 @@ class Cost:
 
     Attributes:
         name: of the run, or what is suggested for it.
-        status: ``finished``, ``interrupted`` or ``missing``; what an interrupted one has done is not subtracted.
+        status: ``finished``, ``running``, ``interrupted`` or ``missing``; what is done of an unfinished run still counts.
         steps: none where it is finished; work that is shared counts where it occurs first.
         seconds: estimated from measured steps; None where nothing was measured.
     """
@@ -92,17 +92,31 @@ def costs(context: Context, plans: Sequence[tuple[Plan, str]]) -> list[Cost]:
             continue
         row = context.store.unfinished(**plan.identity)
         steps = [_beyond(step, longest) for step in plan.steps()]
-        seconds = 0.0
-        if any(step.forward_passes for step in steps):
-            precision = str(plan.config.get("precision", "float32"))
-            kinds = frozenset(step.kind for step in steps)
-            key = (plan.timed_by, plan.batch_size, precision, kinds)
-            if key not in measured:
-                measured[key] = rates(context, plan.load(), plan.batch_size, precision, kinds)
-            seconds = sum(measured[key].of(step) for step in steps)
-        status = "interrupted" if row is not None else "missing"
-        found.append(Cost(str(row["name"]) if row else name, status, steps, seconds))
+        seconds = _seconds_of(context, plan, steps, measured)
+        found.append(Cost(name, "missing", steps, seconds) if row is None else _begun(row, steps, seconds))
     return found
+
+
+def _begun(row: Mapping[str, Any], steps: Sequence[Step], seconds: float) -> Cost:
+    return Cost(str(row["name"]), str(row["status"]), steps, seconds)
+
+
+def _seconds_of(
+    context: Context, plan: Plan, steps: Sequence[Step], measured: dict[tuple[object, ...], Rates]
+) -> float:
+    """Estimated time of a plan's steps, each kind of problem measured once."""
+    precision = str(plan.config.get("precision", "float32"))
+    seconds = 0.0
+    for problem, load in plan.problems.items():
+        its = [step for step in steps if (step.problem or next(iter(plan.problems))) == problem]
+        if not any(step.forward_passes for step in its):
+            continue
+        kinds = frozenset(step.kind for step in its)
+        key = (problem, plan.batch_size, precision, kinds)
+        if key not in measured:
+            measured[key] = rates(context, load(), plan.batch_size, precision, kinds)
+        seconds += sum(measured[key].of(step) for step in its)
+    return seconds
 
 
 def _beyond(step: Step, longest: dict[str, int]) -> Step:
@@ -111,7 +125,7 @@ def _beyond(step: Step, longest: dict[str, int]) -> Step:
         return step
     done = longest.get(step.shared, 0)
     longest[step.shared] = max(done, step.forward_passes)
-    return Step(step.title, max(0, step.forward_passes - done), step.kind, step.vectors, step.shared)
+    return replace(step, forward_passes=max(0, step.forward_passes - done))
 
 
 def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kinds: Collection[str]) -> Rates:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from rashomon_cli.core.errors import RashomonError
+from rashomon_cli.core.errors import Damaged, RashomonError, UsageError, explained
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.sweeps import Family, Member
 from rashomon_cli.operations.context import Context, Silence
@@ -80,36 +80,61 @@ def carry_out(context: Context, family: Family[C], planner: Planner[C]) -> list[
     Raises:
         RashomonError: if a member cannot work, or the only one fails.
     """
-    alone = len(family.members) == 1
-    if not alone:
-        _check(replace(context, progress=Silence(), notes=[]), family, planner)
-    outcomes: list[Outcome[C]] = []
-    for number, member in enumerate(family.members, 1):
-        context.notes.clear()
+    if len(family.members) == 1:
+        (member,) = family.members
+        context.begin()
+        plan = planner(context, member.config)
+        before = finished(context, plan)
+        run = before or execute(context, plan, name=context.where.name)
+        return [Outcome(member, run.name, run, None, before is not None)]
+    _check(replace(context, progress=Silence(), notes=[]), family, planner)
+    return [_one(context, family, number, planner) for number in range(len(family.members))]
+
+
+def _one(context: Context, family: Family[C], number: int, planner: Planner[C]) -> Outcome[C]:
+    """One member of several; whatever goes wrong with it is in its outcome."""
+    member = family.members[number]
+    called = name_of(context, family, member)
+    place = f"{number + 1} of {len(family.members)}"
+    context.notes.clear()
+    try:
         plan = planner(context, member.config)
         suffix = member.suffix(plan.told)
-        name = name_of(context, family, member)
-        called = name or plan.suggestion + suffix
+        name, called = called, called or plan.suggestion + suffix
         before = finished(context, plan)
-        if not alone:
-            what = "found finished" if before else called
-            context.progress.note(f"{number} of {len(family.members)}: {before.name + ' ' if before else ''}{what}")
-        try:
-            run = before or execute(context, plan, name=name, suffix=suffix)
-        except RashomonError as error:
-            if alone:
-                raise
-            context.progress.note(f"{called} failed: {error.message}")
-            outcomes.append(Outcome(member, called, None, error))
-        else:
-            outcomes.append(Outcome(member, run.name, run, None, before is not None))
-    return outcomes
+        if before is not None:
+            context.progress.note(f"{place}: {before.name} found finished")
+            return Outcome(member, before.name, before, None, True)
+        context.progress.note(f"{place}: {called}")
+        run = execute(context, plan, name=name, suffix=suffix)
+    except Exception as error:  # of the user's code, of a damaged run, of the machine: the others go on
+        told = explained(error)
+        context.progress.note(f"{called or place} failed: {told.message}")
+        return Outcome(member, called or f"member {place}", None, told)
+    return Outcome(member, run.name, run)
 
 
 def _check(context: Context, family: Family[C], planner: Planner[C]) -> None:
-    """Plan every member, and see that its name is free or its own."""
+    """Refuse what can be refused before the first member begins: names, values, and models that do not fit data.
+
+    Raises:
+        UsageError: if a name is taken.
+    """
+    taken = set(context.store.names().values()) if context.where.again else set()
+    loaded: set[str] = set()
     for member in family.members:
         plan = planner(context, member.config)
         name = name_of(context, family, member)
-        if name is not None and finished(context, plan) is None:
+        if name in taken:
+            raise UsageError(f"the name {name!r} is taken", "give another --name, or none: --again makes new runs")
+        try:
+            if finished(context, plan) is not None:
+                continue
+        except Damaged:  # told when its turn comes; the others are made
+            continue
+        if name is not None:
             context.store.check_free(name, **plan.identity)
+        for problem, load in plan.problems.items():
+            if problem not in loaded:
+                load()
+                loaded.add(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 class ImportConfig(Config):
     """Options of ``import``."""
 
-    file: Path = argument("Weights: a .safetensors file, or a state dict as .pt, .pth, .bin or .ckpt.", metavar="FILE")
+    file: Path = argument(
+        "Weights: a .safetensors file, or a state dict as .pt, .pth, .bin or .ckpt.", metavar="FILE", names=None
+    )
     model: str = option(..., "Builder of the module: a name, name(width=8), file.py:factory or module:factory.")
     data: str = option(..., "Data that it was trained on: digits, cifar10, folder:PATH, npz:PATH, module:factory.")
     loss: str = option("cross-entropy", "Loss: cross-entropy, mse, or module:function giving one value an example.")
@@ -91,8 +94,7 @@ def plan(context: Context, config: ImportConfig) -> Plan:
         suggestion=config.file.stem,
         told=(),
         steps=steps,
-        load=load,
-        timed_by=f"{builder.spec} {source.spec}",
+        problems={json.dumps([builder.record(), source.fingerprint, config.loss], sort_keys=True): load},
         carry_out=lambda job: _carry_out(context, config, job, load),
         fingerprints={what: digest for what, digest in found.items() if digest},
     )

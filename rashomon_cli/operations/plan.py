@@ -23,6 +23,7 @@ class Step:
         kind: what comes with a forward pass: nothing, a training step, or a gradient and ``vectors`` Hessian products.
         vectors: Hessian products a forward pass.
         shared: names work that other runs of a family need too, such as an L1 training; the longest is done once.
+        problem: names the one of the plan's problems that it is done on; the first where left out.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Step:
     kind: Literal["evaluate", "train", "product"] = "evaluate"
     vectors: int = 0
     shared: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ class Plan:
         suggestion: a name for the run.
         told: the options that the suggestion tells.
         steps: finds out what it costs; may read the data.
-        load: the problem whose steps can be timed.
-        timed_by: names that problem: plans with the same name need one measurement.
+        problems: what loads the problems that it works on, by names that are the same for the same problem.
         carry_out: does the work in a locked job and publishes.
         parents: the runs that it reads.
         fingerprints: digests of what else the result depends on.
@@ -55,8 +56,7 @@ class Plan:
     suggestion: str
     told: Sequence[str]
     steps: Callable[[], Sequence[Step]]
-    load: Callable[[], Loaded]
-    timed_by: str
+    problems: Mapping[str, Callable[[], Loaded]]
     carry_out: Callable[[Job], Run]
     parents: Sequence[Parent] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +67,11 @@ class Plan:
         """What the run's key is made of, as the store's functions take it."""
         names = ("operation", "config", "parents", "fingerprints")
         return {name: getattr(self, name) for name in names}
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: ``1 epoch``, ``2 epochs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def finished(context: Context, plan: Plan) -> Run | None:

@@ -14,7 +14,7 @@ from rashomon_cli.core.options import Config, RunName, argument, build, option
 from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context, asked
-from rashomon_cli.operations.plan import Plan, Step, execute
+from rashomon_cli.operations.plan import Plan, Step, counted, execute
 from rashomon_cli.operations.quantities import QUANTITIES, Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.store import Job, Run, Store
@@ -113,8 +113,7 @@ def plan(context: Context, config: ProbeConfig, settings: Mapping[str, Config] |
         suggestion=f"probe-{subject.label.replace('@', '-t')}",
         told=("run",),
         steps=lambda: _steps(config, subject.run, chosen, given, len(ts), on_path),
-        load=lambda: subjects.load_problem(context, subject.run, context.torch_device(), config.float64),
-        timed_by=f"{subject.run.id} {config.float64}",
+        problems=subjects.problems_of(context, subject.run, config.float64),
         carry_out=lambda job: _carry_out(context, config, job, subject, chosen, given, ts),
         parents=[subject.parent("subject")],
     )
@@ -131,13 +130,13 @@ def _steps(
     record = run.record.data or {}
     sizes = Sizes(int(record["train_count"]), int(record["test_count"]), _DIRECTIONS if on_path else 0)
     steps = [
-        replace(step, title=f"{step.title} at {points} points", forward_passes=points * step.forward_passes)
+        replace(step, title=f"{step.title} at {counted(points, 'point')}", forward_passes=points * step.forward_passes)
         for q in chosen
         for step in q.steps(given[q.name], sizes)
     ]
     if on_path:
         refreshed = points * taken(config.refresh_samples, sizes.train)
-        steps.append(Step(f"BatchNorm refreshed at {points} points", refreshed))
+        steps.append(Step(f"BatchNorm refreshed at {counted(points, 'point')}", refreshed))
     return steps
 
 

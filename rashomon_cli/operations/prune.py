@@ -12,7 +12,7 @@ from rashomon_cli.core.options import RunName, argument, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects, weights
 from rashomon_cli.operations.context import Context, asked
-from rashomon_cli.operations.plan import Plan, Step, execute
+from rashomon_cli.operations.plan import Plan, Step, counted, execute
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.operations.regularisation import L1Config, regularise
 from rashomon_cli.operations.states import arithmetic, space
@@ -66,8 +66,7 @@ def plan(context: Context, config: PruneConfig) -> Plan:
         suggestion=f"{subject.label.replace('@', '-t')}-l1-{config.l1:g}-thr-{config.thr:g}",
         told=("run", "l1", "thr"),
         steps=lambda: _steps(context, config, subject.run, recipe),
-        load=lambda: subjects.load_problem(context, subject.run, context.torch_device()),
-        timed_by=subject.run.id,
+        problems=subjects.problems_of(context, subject.run),
         carry_out=lambda job: _carry_out(context, config, job, subject, recipe),
         parents=[subject.parent("model")],
         batch_size=config.batch_size,
@@ -91,8 +90,12 @@ def _steps(context: Context, config: PruneConfig, run: Run, recipe: dict[str, An
     samples = sum(n if config.samples == "all" else min(n, int(config.samples)) for n in (train, test))
     shared = json.dumps(recipe, sort_keys=True)
     return [
-        Step(f"{left} epochs of training with the penalty", left * train, "train", shared=shared),
-        Step(f"{looks} looks of the guard", 2 * looks * min(config.guard_samples, train), shared=f"guard {shared}"),
+        Step(f"{counted(left, 'epoch')} of training with the penalty", left * train, "train", shared=shared),
+        Step(
+            f"{counted(looks, 'look')} of the guard",
+            2 * looks * min(config.guard_samples, train),
+            shared=f"guard {shared}",
+        ),
         Step("figures before, regularised, unrefreshed and after", 4 * samples),
         Step("BatchNorm refreshed", train),
     ]

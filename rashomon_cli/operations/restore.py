@@ -11,7 +11,10 @@ class RestoreConfig(Config):
     """Arguments of ``restore``."""
 
     runs: tuple[str, ...] = argument(
-        "Names, ids, or unique prefixes of ids; lists what is in the trash where left out.", default=(), metavar="NAME"
+        "Names, ids, or unique prefixes of ids; lists what is in the trash where left out.",
+        default=(),
+        metavar="NAME",
+        names="trash",
     )
     name: str | None = option(None, "Another name for the run, where its own is taken.")
 

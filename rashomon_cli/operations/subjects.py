@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +93,13 @@ def inherited(run: Run, augment: str, weight_decay: float | None = None) -> dict
         "augment": config.get("augment", "auto") if augment == "auto" else augment,
         "weight_decay": float(config.get("weight_decay", 0.0)) if weight_decay is None else weight_decay,
     }
+
+
+def problems_of(context: Context, run: Run, float64: bool = False) -> dict[str, Callable[[], problems.Loaded]]:
+    """What loads the problem of a model or path, by a name that is the same for all runs of that problem."""
+    record = run.record
+    name = json.dumps([record.builder, record.data, record.config.get("loss"), float64], sort_keys=True)
+    return {name: lambda: load_problem(context, run, context.torch_device(), float64)}
 
 
 def load_problem(context: Context, run: Run, device: torch.device, float64: bool = False) -> problems.Loaded:

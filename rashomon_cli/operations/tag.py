@@ -10,7 +10,9 @@ class TagConfig(Config):
     """Arguments of ``tag``."""
 
     run: str = argument("Name, id, or unique prefix of an id.", metavar="NAME")
-    tags: tuple[str, ...] = argument("Tags: letters, digits and . _ + = - only.", metavar="TAG...", min_length=1)
+    tags: tuple[str, ...] = argument(
+        "Tags: letters, digits and . _ + = - only.", metavar="TAG...", min_length=1, names=None
+    )
     remove: bool = option(False, "Take the tags away instead.", flag="--remove")
 
 

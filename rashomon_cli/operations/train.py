@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from rashomon_cli.core.options import Config, RunName, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects, weights
 from rashomon_cli.operations.context import Context, asked
-from rashomon_cli.operations.plan import Plan, Step, execute
+from rashomon_cli.operations.plan import Plan, Step, counted, execute
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
 from rashomon_cli.sources import builders, data, places
 from rashomon_cli.store import Job, Run, Store
@@ -84,14 +85,15 @@ def plan(context: Context, config: TrainConfig) -> Plan:
         raise UsageError("--label-smoothing needs the loss cross-entropy", "--label-smoothing 0")
     start = subjects.find(context, config.init, "model") if config.init else None
     digests = {"data": source.fingerprint, "builder": builder.sha256, "loss": problems.loss_fingerprint(config.loss)}
+    problem = json.dumps([builder.record(), source.fingerprint, config.loss], sort_keys=True)
+    known = builder.spec.target in builders.BUILT_IN and not builder.spec.arguments
     return Plan(
         "train",
         config.record() | {"model": str(builder.spec), "data": str(source.spec), "loss": places.bare(config.loss)},
         suggestion=f"{builder.short}-{source.spec.target.rpartition(':')[2].rpartition('/')[2]}-s{config.seed}",
-        told=("seed",) if builder.spec.arguments else ("seed", "model"),
+        told=("seed", "model") if known else ("seed",),
         steps=lambda: _steps(config, source.load(context.store.cache)),
-        load=lambda: problems.load(context, builder, source, config.loss, device=context.torch_device()),
-        timed_by=f"{builder.spec} {source.spec}",
+        problems={problem: lambda: problems.load(context, builder, source, config.loss, device=context.torch_device())},
         carry_out=lambda job: _carry_out(context, config, job, builder, source, start),
         parents=[start.parent("init")] if start else [],
         fingerprints={what: digest for what, digest in digests.items() if digest},
@@ -103,7 +105,7 @@ def _steps(config: TrainConfig, found: data.Data) -> list[Step]:
     train, test = len(found.x_train), len(found.x_test)
     each = min(config.eval_samples, train) + min(config.eval_samples, test)
     return [
-        Step(f"{config.epochs} epochs of training", config.epochs * train, "train"),
+        Step(f"{counted(config.epochs, 'epoch')} of training", config.epochs * train, "train"),
         Step("figures after each epoch", config.epochs * each),
         Step("final figures on all data", train + test),
     ]

@@ -25,11 +25,8 @@ class FolderCache:
 
     def load(self, key: str) -> dict[str, Array] | None:
         """The arrays kept under a key, or None where there are none or they are damaged."""
-        path = self._path(key)
-        if not path.exists():
-            return None
         try:
-            arrays, header = tensors.load(path)
+            arrays, header = tensors.load(self._path(key))
         except (Damaged, OSError):
             return None
         return arrays if header.get("sha256") == digest(arrays) else None

@@ -5,17 +5,20 @@ Writers use WAL, a 30 s time-out and ``BEGIN IMMEDIATE``; deferred transactions 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 30.0
-VERSION = 2
-COLUMNS = ("id", "name", "finished", "key", "operation", "kind", "listing", "record")
-_TYPES = {column: int if column == "finished" else str for column in COLUMNS}
-_PUT = f"INSERT OR REPLACE INTO runs VALUES ({', '.join(f':{column}' for column in COLUMNS)})"
+VERSION = 3
+COLUMNS = ("id", "name", "stamp", "finished", "key", "operation", "kind", "listing", "record")
+_TYPES = {column: int if column == "finished" else str for column in COLUMNS} | {"crc": int}
+_PUT = f"INSERT OR REPLACE INTO runs VALUES ({', '.join(f':{column}' for column in _TYPES)})"
 
 Row = dict[str, Any]
 
@@ -36,6 +39,10 @@ class Catalog:
     """
 
     def __init__(self, path: Path | str) -> None:
+        self._path = path
+        self._file: os.stat_result | None = None
+        with contextlib.suppress(FileNotFoundError):  # before it is opened: what replaces it in between must show
+            self._file = os.stat(path)
         self._connection = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None)
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -77,7 +84,8 @@ class Catalog:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 
@@ -94,34 +102,29 @@ class Catalog:
         lost = [(run,) for run in gone]
         with self.writing():
             for row in rows:
-                self._connection.execute(_PUT, row)
-                self._connection.execute("DELETE FROM stale WHERE id = ?", (row["id"],))
-            self._connection.executemany("DELETE FROM stale WHERE id = ?", lost)
+                self._connection.execute(_PUT, row | {"crc": _crc(row)})
             self._connection.executemany("DELETE FROM runs WHERE id = ?", lost)
 
-    def mark_stale(self, run: str) -> None:
-        """Note that a run's files are about to change, so that a crash in between heals.
-
-        Raises:
-            sqlite3.OperationalError: as :meth:`writing`.
-        """
-        with self.writing():
-            self._connection.execute("INSERT OR REPLACE INTO stale VALUES (?)", (run,))
-
-    def settled(self) -> dict[str, bool]:
-        """For every id, whether its row is known to be right: finished and not marked."""
-        stale = {run for (run,) in self._connection.execute("SELECT id FROM stale")}
-        found = self._connection.execute("SELECT id, finished FROM runs")
-        return {run: finished == 1 and run not in stale for run, finished in found}
+    def stamps(self) -> dict[str, str | None]:
+        """For every id, the stamp of the label that the row tells of; None where the run is not finished."""
+        return dict(self._connection.execute("SELECT id, CASE finished WHEN 1 THEN stamp END FROM runs").fetchall())
 
     def names(self) -> dict[str, str]:
         """The present name of every run by id, oldest first."""
         return dict(self._connection.execute("SELECT id, name FROM runs ORDER BY id").fetchall())
 
     def rows(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[Row]:
-        """Rows in the order of their ids, which is the order of their beginnings."""
-        query = f"SELECT {', '.join(COLUMNS)} FROM runs WHERE {where} ORDER BY id"
-        return [dict(zip(COLUMNS, values)) for values in self._connection.execute(query, arguments)]
+        """Rows in the order of their ids, which is the order of their beginnings.
+
+        Raises:
+            sqlite3.DatabaseError: if one is not as it was put.
+        """
+        query = f"SELECT {', '.join(_TYPES)} FROM runs WHERE {where} ORDER BY id"
+        rows = [dict(zip(_TYPES, values)) for values in self._connection.execute(query, arguments)]
+        for row in rows:
+            if row.pop("crc") != _crc(row):
+                raise sqlite3.DatabaseError(f"the catalog's row of {row['id']} was altered")
+        return rows
 
     def clear(self) -> None:
         """Forget every row.
@@ -131,7 +134,15 @@ class Catalog:
         """
         with self.writing():
             self._connection.execute("DELETE FROM runs")
-            self._connection.execute("DELETE FROM stale")
+
+    def is_current(self) -> bool:
+        """Whether the file that is open is the one at the path: another process may have replaced it."""
+        if self._file is None:
+            return True
+        try:
+            return os.path.samestat(os.stat(self._path), self._file)
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Close the connection."""
@@ -143,7 +154,10 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     from sqlite_utils import Database
 
     database = Database(connection)
-    database.table("runs").create(_TYPES, pk="id", not_null=set(COLUMNS[1:]))
+    database.table("runs").create(_TYPES, pk="id", not_null=set(_TYPES) - {"id"})
     database.table("runs").create_index(["key"])
-    database.table("stale").create({"id": str}, pk="id")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _crc(row: Row) -> int:
+    return zlib.crc32("\0".join(str(row[column]) for column in COLUMNS).encode())

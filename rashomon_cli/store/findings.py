@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rashomon_cli.core.errors import Damaged
+from rashomon_cli.core.text import printable
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ class Report:
 
 def shown(name: str) -> str:
     """A file's name as it can be printed, whatever bytes it is made of."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def told(error: Damaged, folder: Path, name: str) -> str:

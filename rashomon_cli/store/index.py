@@ -6,14 +6,15 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rashomon_cli.store.catalog import Catalog, OtherVersion, Row
+from rashomon_cli.store.folders import is_blank, present_runs
 from rashomon_cli.store.locks import locked
-from rashomon_cli.store.names import is_id
-from rashomon_cli.store.rows import FINISHED, parsed, row_of_folder
+from rashomon_cli.store.records import Label
+from rashomon_cli.store.rows import FINISHED, parsed, row_of_folder, stamp_of
 
 T = TypeVar("T")
 _OUT_OF_REACH = {
@@ -80,15 +81,20 @@ class Index:
         """What is made of the catalog, which is replaced where it turns out to be broken or out of reach."""
         try:
             return use(self._reconcile())
-        except (sqlite3.DatabaseError, ValueError) as error:
+        except sqlite3.DatabaseError as error:
             self.close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUT_OF_REACH:
-                self._catalog = Catalog.in_memory()
-            else:
-                self._catalog = self._renewed(broken=True)
+            out_of_reach = getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUT_OF_REACH
+            self._catalog = Catalog.in_memory() if out_of_reach else self._renewed(broken=True)
+        try:
+            return use(self._reconcile())
+        except sqlite3.DatabaseError:  # the new one cannot be filled
+            self.close()
+            self._catalog = Catalog.in_memory()
         return use(self._reconcile())
 
     def _open(self) -> Catalog:
+        if self._catalog is not None and not self._catalog.is_current():
+            self.close()
         if self._catalog is None:
             if not self._runs.is_dir():
                 return Catalog.in_memory()
@@ -121,32 +127,29 @@ class Index:
 
     def _reconcile(self) -> Catalog:
         catalog = self._open()
-        settled = catalog.settled()  # before the folders: a run begun in between must not look like one that is gone
+        stamps = catalog.stamps()  # before the folders: a run begun in between must not look like one that is gone
         present = present_runs(self._runs)
-        open_ = sorted(run for run in present if not settled.get(run))
-        changed = [run for run in open_ if self._has_changed(catalog, run, run in settled)]
-        gone = settled.keys() - present
+        changed = [run for run in sorted(present) if self._has_changed(catalog, run, stamps)]
+        gone = stamps.keys() - present
         if changed or gone:
             self._update(catalog, changed, gone)
         return catalog
 
-    def _has_changed(self, catalog: Catalog, run: str, known: bool) -> bool:
-        folder = self._runs / run
-        if not known:  # and of no interest before anything is written in it
-            return (folder / "request.json").exists() or (folder / "run.json").exists()
-        row = row_of_folder(folder)
+    def _has_changed(self, catalog: Catalog, run: str, stamps: Mapping[str, str | None]) -> bool:
+        if run not in stamps:  # and of no interest before anything is written in it
+            return not is_blank(self._runs / run)
+        if (known := stamps[run]) is not None:
+            return known != stamp_of(f"{self._runs}/{run}")
+        row = self._read(catalog, run)
         return row is not None and (row["finished"] == FINISHED or catalog.rows("id = ?", (run,)) != [row])
 
     def _update(self, catalog: Catalog, runs: Sequence[str], gone: Collection[str] = ()) -> None:
         # Read a second time, within the transaction: a name may have been changed since the first.
-        found = (row_of_folder(self._runs / run) for run in runs)
+        found = (self._read(catalog, run) for run in runs)
         catalog.put((row for row in found if row is not None), gone)
 
-
-def present_runs(folder: Path) -> set[str]:
-    """Ids of the run folders in a folder; nothing where it does not exist."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if is_id(entry.name) and entry.is_dir()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
+    def _read(self, catalog: Catalog, run: str) -> Row | None:
+        """The row of a run folder; what its label said last where that is lost."""
+        known = [parsed(row) for row in catalog.rows("id = ?", (run,))]
+        label = Label(name=known[0]["name"], tags=known[0]["tags"]) if known else None
+        return row_of_folder(self._runs / run, label)

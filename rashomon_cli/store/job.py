@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -58,9 +59,16 @@ class Job(LockedParts):
         """Give the lock back; a run that was refused before anything of it was saved leaves no trace."""
         traceless = not self._parts_folder.exists() and not (self.folder / "run.json").exists()
         if error[0] is not None and traceless:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._clear()
             self._on_refusal()
         super().__exit__(*error)
+
+    def _clear(self) -> None:
+        """Delete the folder, the request last: a crash in between leaves a run that can be resumed."""
+        with contextlib.suppress(OSError):
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "request.json"):
+                path.unlink()
+            self.folder.rmdir()
 
     def stage(self, recipe: Mapping[str, Any]) -> Stage:
         """The locked stage of a recipe, and a durable note that this run needs it until it is published.

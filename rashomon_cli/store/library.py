@@ -176,9 +176,12 @@ class Library:
         return self.find(run.id)
 
     def _relabel(self, row: Row, **changes: Any) -> None:
-        self._index.look().mark_stale(row["id"])
-        label = Label(name=row["name"], tags=row["tags"]).model_copy(update=changes)
-        records.write(self.runs_folder / row["id"] / "label.json", label)
+        path = self.runs_folder / row["id"] / "label.json"
+        try:
+            label = records.read(path, Label)
+        except (Damaged, FileNotFoundError):
+            label = Label(name=row["name"], tags=row["tags"])
+        records.write(path, label.model_copy(update=changes))
         self._index.refresh(row["id"])
 
     def reindex(self) -> int:

@@ -20,11 +20,13 @@ def check_name(name: str, what: str = "name") -> None:
     """Refuse what cannot be a run's name or tag.
 
     Raises:
-        UsageError: if it has other characters than letters, digits and ``. _ + = -``, or is too long.
+        UsageError: if it has other characters than letters, digits and ``. _ + = -``, is too long, or a name like an id.
     """
     if not _NAME.fullmatch(name):
         words = "letters, digits and . _ + = - only, 120 at most"
         raise UsageError(f"{name!r} cannot be a {what}: {words}", "for example a-s1")
+    if what == "name" and is_id(name.upper()):
+        raise UsageError(f"{name!r} cannot be a name: it looks like the id of a run", "for example a-s1")
 
 
 def free_name(suggestion: str, taken: Container[str]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rashomon_cli.core.errors import Damaged, NoStore
 from rashomon_cli.store import durable
-from rashomon_cli.store.index import present_runs
+from rashomon_cli.store.folders import is_draft, names_in, present_runs
 from rashomon_cli.store.locks import FolderLock, locked
 
 FORMAT_VERSION = 1
@@ -18,6 +19,10 @@ MARKER = "store.json"
 _FORMAT = "rashomon-store"
 _CATALOG = {"catalog.db", "catalog.db-wal", "catalog.db-shm"}
 _BARE = {MARKER, "runs", "cache"} | _CATALOG
+OWN = _BARE | {"trash", "stages"}
+"""What may lie in a store's folder."""
+_TRIES = 100
+_PAUSE_S = 0.005
 
 
 def check(root: Path, *, create: bool, mend: bool) -> None:
@@ -32,12 +37,11 @@ def check(root: Path, *, create: bool, mend: bool) -> None:
         NoStore: if it is none.
         Damaged: if its marker is missing, cannot be read, or is of a newer version.
     """
-    if (root / MARKER).exists() or present_runs(root / "runs"):
+    if _has_signs(root, mend=mend):
         try:
             version = version_of(root)
         except Damaged:
-            still_there = (root / MARKER).exists() or present_runs(root / "runs")  # else it was just taken back
-            if still_there and not mend:
+            if not mend and _has_signs(root, mend=mend):  # else it was just taken back
                 raise
         else:
             if version > FORMAT_VERSION:
@@ -140,22 +144,43 @@ def writing(root: Path) -> Iterator[list[Path] | None]:
     Raises:
         OSError: if the disk refuses.
     """
-    lock = None
-    while lock is None:
-        with contextlib.suppress(FileNotFoundError):
-            made = make(root)
-            lock = FolderLock.take(root / "runs", wait=True)
+    made, lock = _made_and_locked(root)
     try:
         yield made
     finally:
         lock.release()
 
 
+def _made_and_locked(root: Path) -> tuple[list[Path] | None, FolderLock]:
+    """Make a store and lock its runs, as often as another process takes it back in between.
+
+    Raises:
+        OSError: if the disk refuses.
+        FileNotFoundError: if it never lasts, as where the working directory was deleted.
+    """
+    tries = 0
+    while True:
+        try:
+            made = make(root)
+            lock = FolderLock.take(root / "runs", wait=True)
+            assert lock is not None
+        except FileNotFoundError:
+            tries += 1
+            if tries == _TRIES:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return made, lock
+
+
+def _has_signs(root: Path, *, mend: bool) -> bool:
+    """Whether a folder is or was a store; where one is to be mended, an empty one has no runs to tell by."""
+    places = (root / "runs", root / "trash")
+    return (root / MARKER).exists() or any(present_runs(place) or (mend and place.is_dir()) for place in places)
+
+
 def _is_occupied(root: Path) -> bool:
-    """Whether there is a file, or a folder that holds more than the marker which another process is writing."""
-    try:
-        return any(not path.name.startswith(f".{MARKER}.") for path in root.iterdir())
-    except FileNotFoundError:
-        return False
-    except NotADirectoryError:
+    """Whether there is a file, or a folder that holds anything which is not of a store without runs."""
+    if root.exists() and not root.is_dir():
         return True
+    return bool(names_in(root / "runs")) or any(name not in OWN and not is_draft(name) for name in names_in(root))

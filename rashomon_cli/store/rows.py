@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from rashomon_cli.core.errors import Damaged
+from rashomon_cli.core.text import printable
 from rashomon_cli.store.catalog import Row
+from rashomon_cli.store.folders import is_blank
 from rashomon_cli.store.records import Label, Request, RunRecord, read
 
 D = TypeVar("D")
 UNFINISHED, FINISHED, DAMAGED = 0, 1, 2  # in the column ``finished``
-_LISTED = {"tags", "parents", "metrics", "files"}
 
 
 def row_of(run_id: str, label: Label, request: Request | None, record: RunRecord | None) -> Row:
@@ -38,6 +40,7 @@ def row_of(run_id: str, label: Label, request: Request | None, record: RunRecord
     return {
         "id": run_id,
         "name": label.name,
+        "stamp": "",
         "finished": UNFINISHED if record is None else FINISHED,
         "key": asked.key if asked else "",
         "operation": asked.operation if asked else "",
@@ -47,23 +50,37 @@ def row_of(run_id: str, label: Label, request: Request | None, record: RunRecord
     }
 
 
-def row_of_folder(folder: Path) -> Row | None:
+def row_of_folder(folder: Path, known: Label | None = None) -> Row | None:
     """The row of a run folder, whatever state it is in.
 
     Args:
         folder: its name is the run's id.
+        known: what its label said last, for a finished run that has lost it; the id is its name where None.
 
     Returns:
         The row; None where nothing was written yet.
     """
+    blank = is_blank(folder)  # before the documents are read: the first of them may be written in between
+    stamp = stamp_of(folder)
     record, bad_record = _attempt(lambda: read_record(folder))
     request, bad_request = (None, False) if record else _attempt(lambda: read(folder / "request.json", Request))
-    if not (record or request or bad_record or bad_request):
+    lost = not (record or request or bad_record or bad_request)
+    if lost and (blank or is_blank(folder)):
         return None
-    label, bad_label = _attempt(lambda: label_of(folder))
-    row = row_of(folder.name, label or Label(name=folder.name), request, record)
-    damaged = bad_record or bad_request or (bad_label and record is not None)
+    label, bad_label = _attempt(lambda: read(folder / "label.json", Label))
+    label = label or (known if record else None) or Label(name=folder.name)
+    row = row_of(folder.name, label, request, record) | {"stamp": stamp}
+    damaged = lost or bad_record or bad_request or (bad_label and record is not None)
     return row | {"finished": DAMAGED} if damaged else row
+
+
+def stamp_of(folder: Path | str) -> str:
+    """What tells a run folder's label from every later one; empty where there is none."""
+    try:
+        found = os.stat(f"{folder}/label.json")
+    except OSError:
+        return ""
+    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -75,7 +92,7 @@ def read_record(folder: Path) -> RunRecord:
     """
     record = read(folder / "run.json", RunRecord)
     if record.id != folder.name:
-        raise Damaged(f"run.json of run {folder.name} is that of run {record.id}", "restore the folder from a copy")
+        raise Damaged(f"run.json of run {folder.name} is that of run {printable(record.id)}", "restore the folder from a copy")
     return record
 
 
@@ -94,16 +111,9 @@ def label_of(folder: Path) -> Label:
 
 
 def parsed(row: Row) -> Row:
-    """A row of the catalog with ``tags``, ``parents``, ``metrics`` and ``files`` in place of ``listing``.
-
-    Raises:
-        ValueError: if the catalog is damaged there.
-    """
-    listing = json.loads(row["listing"])
-    if not isinstance(listing, dict) or listing.keys() != _LISTED:
-        raise ValueError(f"the catalog's row of {row['id']} is damaged")
-    found = row | listing
-    del found["listing"]
+    """A row of the catalog with ``tags``, ``parents``, ``metrics`` and ``files`` in place of ``listing``."""
+    found: Row = row | json.loads(row["listing"])
+    del found["listing"], found["stamp"]
     return found
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from rashomon_cli.store import trash
+
 
 @pytest.fixture
 def complete(start, store, publish):
@@ -35,6 +37,13 @@ def test_names_of_runs_are_offered(complete, shell, store):
 def test_commands_and_options_are_offered(complete):
     assert set(complete("bash", "rashomon re").split()) == {"rename", "restore", "reindex"}
     assert "--within" in complete("bash", "rashomon ls --w")
+
+
+def test_restore_is_offered_what_is_in_the_trash(complete, store):
+    trash.remove(store, ["also"])
+    assert complete("bash", f"rashomon restore --store {store.root} al").split() == ["also"]
+    assert complete("bash", f"rashomon show --store {store.root} al").split() == ["alpha"]
+    assert complete("bash", f"rashomon tag --store {store.root} alpha al").strip() == ""
 
 
 def test_where_there_is_no_store_nothing_is_offered(complete):

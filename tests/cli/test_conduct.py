@@ -153,7 +153,9 @@ def test_a_dry_run_prints_its_steps_and_makes_nothing(rashomon):
     assert plan["forward_passes"] == sum(plan["steps"].values()) == 200 + 560 + 560
     assert "1,320" in rashomon(*TRAIN, "--dry-run").out
     assert plan["seconds"] > 0
-    assert plan["runs"] == [{"name": "mlp-digits-s0", "status": "missing", "forward_passes": 1320, "seconds": plan["seconds"]}]
+    assert plan["runs"] == [
+        {"name": "mlp-digits-s0", "status": "missing", "forward_passes": 1320, "seconds": plan["seconds"]}
+    ]
     assert rashomon("ls", "--json").code == 10  # not even the store was made
 
 

@@ -23,6 +23,16 @@ COMMANDS = {"train", "show", "ls"}
         ("did you mean a?", ("b", "a"), ["show", "bb"], "did you mean a? (rashomon show --help)"),
         ("did you mean a-2?", ("a", "a-2"), ["show", "a-b", "a"], "did you mean a-2? rashomon show a-b a-2"),
         ("", ("x", "y"), ["show", "x"], "rashomon show y"),
+        ("", ("tag", "tags"), ["tag", "tag", "x"], "rashomon tag tags x"),
+        ("", ("lss", "ls"), ["lss", "--json"], "rashomon ls --json"),
+        ("", ("b.1", "b.2"), ["show", "--store", "b.1", "b.1"], "rashomon show --store b.1 b.2"),
+        (
+            "rashomon rm a b, or --force",
+            None,
+            ["rm", "a", "--store", "my runs"],
+            "rashomon rm --store 'my runs' a b, or --force",
+        ),
+        ("rashomon ls", None, ["show", "x", "--store=s"], "rashomon ls --store s"),
     ],
 )
 def test_a_hint_with_its_command(hint, fix, given, expected):

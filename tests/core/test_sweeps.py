@@ -77,6 +77,14 @@ def test_lists_multiply_and_each_member_says_what_is_its_own():
     assert len({m.suffix() for m in found}) == 8
 
 
+def test_values_are_told_apart_and_listed_once():
+    found = family(Asked, {"lr": "0.1,1e-1,0.10000001", "seed": "7,07"}).members
+    assert [(m.config.lr, m.config.seed, m.suffix()) for m in found] == [
+        (0.1, 7, "-lr-0.1"),
+        (0.10000001, 7, "-lr-0.10000001"),
+    ]
+
+
 def test_one_value_makes_no_family():
     (alone,) = family(Asked, {"seed": 5, "name": "1-3"}).members
     assert (alone.config.seed, alone.config.name, alone.suffix()) == (5, "1-3", "")

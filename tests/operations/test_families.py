@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from rashomon_cli.core.errors import Diverged, Refused, UsageError
+from rashomon_cli.core.errors import Damaged, Diverged, Refused, UsageError
 from rashomon_cli.core.sweeps import family
-from rashomon_cli.operations import prune, train
+from rashomon_cli.operations import costs, prune, train
 from rashomon_cli.operations.families import carry_out, dry_run
 from rashomon_cli.store import Store
 
@@ -68,6 +68,61 @@ def test_what_can_be_refused_is_refused_before_the_first_member(store, at, teach
     assert [row["name"] for row in store.rows()] == ["x-s2"]
 
 
+BROKEN = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, inputs, outputs, fails):
+        super().__init__()
+        self.layer, self.fails, self.calls = nn.Linear(inputs, outputs), fails, 0
+    def forward(self, x):
+        self.calls += 1
+        if self.fails and self.calls > 3:
+            raise KeyError("mine")
+        return self.layer(x.flatten(1))
+def net(input_shape, num_classes, fails=False):
+    return Net(64, num_classes, fails)
+"""
+
+
+def test_a_fault_of_ones_own_code_stops_no_other_member(store, at, tmp_path):
+    (tmp_path / "own.py").write_text(BROKEN)
+    model = f"{tmp_path}/own.py:net(fails=True),{tmp_path}/own.py:net"
+    found = carry_out(at(store), trainings(model=model), train.plan)
+    assert [o.run is None for o in found] == [True, False]
+    assert "KeyError" in found[0].error.message
+
+
+def test_a_damaged_member_stops_no_other(store, at):
+    (first, *_) = carry_out(at(store, name="x"), trainings(seed="1-2"), train.plan)
+    path = first.run.folder / "run.json"
+    path.write_bytes(path.read_bytes()[:-9] + b"flipped!\n")
+    found = carry_out(at(store, name="x"), trainings(seed="1-3"), train.plan)
+    assert [type(o.error) for o in found] == [Damaged, type(None), type(None)]
+    assert [o.found for o in found] == [False, True, False]
+
+
+def test_a_model_that_does_not_fit_is_refused_before_the_first_member(store, at):
+    with pytest.raises(UsageError, match="no argument 'widht'"):
+        carry_out(at(store), trainings(model="mlp(width=9),mlp(widht=8)"), train.plan)
+    assert store.rows() == []
+
+
+def test_again_makes_new_runs_and_needs_new_names(store, at):
+    first = carry_out(at(store, name="x"), trainings(seed="1-2"), train.plan)
+    with pytest.raises(UsageError, match="'x-s1' is taken"):
+        carry_out(at(store, name="x", again=True), trainings(seed="1-2"), train.plan)
+    second = carry_out(at(store, name="y", again=True), trainings(seed="1-2"), train.plan)
+    assert [o.name for o in second] == ["y-s1", "y-s2"]
+    assert not {o.run.id for o in first} & {o.run.id for o in second}
+
+
+def test_runs_of_one_problem_are_timed_once(zoo, at, monkeypatch):
+    timed = []
+    monkeypatch.setattr(costs, "rates", lambda *a: timed.append(a[1]) or costs.Rates(1, 1, 1, 1, 1))
+    dry_run(at(zoo), prunings(["a", "b", "c", "d"], thr="0.1,0.2"), prune.plan)
+    assert len(timed) == 2  # a and b are of one kind, c and d of another
+
+
 def test_prunings_of_a_family_share_their_l1_trainings(zoo, at):
     context = at(zoo)
     asked = prunings(["a", "b"], l1="1e-4,1e-3", thr="0.01,0.05", epochs="1,2", epsilon=10.0)
@@ -104,8 +159,8 @@ def test_a_dry_run_says_what_is_missing_and_counts_shared_work_once(zoo, at):
 def test_a_dry_run_knows_an_interrupted_member(store, at):
     with pytest.raises(KeyboardInterrupt):
         carry_out(at(store, stop_after=6, name="x"), trainings(seed="1-2", epochs="3"), train.plan)
-    costs = dry_run(at(store, name="x"), trainings(seed="1-2", epochs="3"), train.plan)
-    assert [(cost.name, cost.status) for cost in costs] == [("x-s1", "interrupted"), ("x-s2", "missing")]
+    found = dry_run(at(store, name="x"), trainings(seed="1-2", epochs="3"), train.plan)
+    assert [(cost.name, cost.status) for cost in found] == [("x-s1", "interrupted"), ("x-s2", "missing")]
     assert [row["status"] for row in store.rows()] == ["interrupted"]
 
 
