@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from rashomon_cli.operations.probe import ProbeConfig, probe
     from rashomon_cli.operations.prune import PruneConfig, prune
     from rashomon_cli.operations.train import TrainConfig, train
-    from rashomon_cli.sources.data import Data
+    from rashomon_cli.sources.arrays import Data
     from rashomon_cli.store import Run, Store
 
 _HOMES = {
     "CompareConfig": "operations.compare",
     "ConnectConfig": "operations.connect",
     "Context": "operations.context",
-    "Data": "sources.data",
+    "Data": "sources.arrays",
     "ExportConfig": "operations.export",
     "ImportConfig": "operations.import_",
     "PlotConfig": "operations.plot",

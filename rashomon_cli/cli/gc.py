@@ -15,11 +15,13 @@ def command(config: GcConfig, common: Common) -> None:
 
     Example: rashomon gc --cache --dry-run
     """
-    dropped = gc(Store.open(common.store), config)
+    swept = gc(Store.open(common.store), config)
+    dropped, spared = swept.dropped, swept.spared
     total = sum(each.bytes for each in dropped)
     if common.json_:
         found = [{"what": each.what, "name": each.name, "bytes": each.bytes} for each in dropped]
-        console.show_json({"dropped": found, "bytes": total, "dry_run": config.dry_run})
+        stay = [{"what": each.what, "name": each.name, "why": each.why, "path": str(each.path)} for each in spared]
+        console.show_json({"dropped": found, "bytes": total, "spared": stay, "dry_run": config.dry_run})
     elif common.quiet:
         for each in dropped:
             if each.what.endswith(" run"):
@@ -28,4 +30,6 @@ def command(config: GcConfig, common: Common) -> None:
         if dropped:
             rows = [[each.what, each.name, f"{each.bytes:,}"] for each in dropped]
             console.show_table(["what", "name", "bytes"], rows, numeric=[2])
+        for kept in spared:
+            print(f"spared: {kept.what} {kept.name} ({kept.path.name}): {kept.why}")
         print(f"{total:,} bytes {'would be freed' if config.dry_run else 'freed'}")

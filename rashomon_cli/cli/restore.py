@@ -18,7 +18,7 @@ def command(config: RestoreConfig, common: Common) -> None:
     Example: rashomon restore preresnet20-cifar10-s1
     """
     store = Store.open(common.store)
-    if not config.runs:
+    if not config.runs and config.name is None:
         _list(trashed(store), common)
         return
     restored = restore(store, config)

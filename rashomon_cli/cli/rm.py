@@ -23,4 +23,6 @@ def command(config: RmConfig, common: Common) -> None:
     for entry in removed:
         print(entry.id if common.quiet else f"{entry.id} {entry.name} is in the trash")
     if not common.quiet:
-        show_note("rashomon restore brings runs back; rashomon gc deletes them for good")
+        show_note(
+            "rashomon restore brings runs back; rashomon gc deletes those for good that no run of the store was made from"
+        )

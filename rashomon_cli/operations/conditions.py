@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rashomon_cli.core.errors import UsageError, no_such
+from rashomon_cli.core.specs import parse_spec
 from rashomon_cli.core.specs import split_list
 
 _CONDITION = re.compile(r"\s*(?P<name>[\w.-]+?)\s*(?P<sign>>=|<=|!=|==|=|>|<)\s*(?P<value>[^\s<>=!].*?)\s*", re.DOTALL)
@@ -46,6 +47,8 @@ class Condition:
             return bool(found) and all(self.holds(each) for each in found)
         if found is None:
             return False
+        if isinstance(found, str) and isinstance(self.value, str):
+            return _SIGNS[self.sign](_canonical(found), _canonical(self.value))
         if _kind(found) is not _kind(self.value):
             return self.sign == "!="
         return _SIGNS[self.sign](found, self.value)
@@ -76,6 +79,14 @@ def check_names(conditions: Iterable[Condition], known: Iterable[str]) -> None:
     for condition in conditions:
         if names and condition.name not in names:
             no_such("metric or option", condition.name, sorted(names), "rashomon show NAME --json lists a run's names")
+
+
+def _canonical(text: str) -> str:
+    """One text for all ways to write a specification; any other text as it is."""
+    try:
+        return str(parse_spec(text))
+    except UsageError:
+        return text
 
 
 def _kind(value: Any) -> type:

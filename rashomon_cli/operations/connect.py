@@ -120,7 +120,8 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
     device = context.torch_device()
     loaded = subjects.load_problem(context, ends[0].run, device)
     job.require(space(loaded.problem.layout, config.bend))
-    thetas = [subjects.load_model(context, loaded, end, device)[0] for end in ends]
+    models = [subjects.load_model(context, loaded, end, device) for end in ends]
+    thetas = subjects.adopt(loaded, models, [end.label for end in ends])
     if torch.equal(thetas[0], thetas[1]):
         raise Refused(f"{ends[0].label} and {ends[1].label} have equal parameters", "name two different models")
     decay = float(job.request.config["weight_decay"])

@@ -27,7 +27,7 @@ class Cost:
 
     Attributes:
         name: of the run, or what is suggested for it.
-        status: ``finished``, ``running``, ``interrupted`` or ``missing``; what is done of an unfinished run still counts.
+        status: ``finished``, ``running``, ``interrupted`` or ``missing``; what is done of an unfinished one counts.
         steps: none where it is finished; work that is shared counts where it occurs first.
         seconds: estimated from measured steps; None where nothing was measured.
     """

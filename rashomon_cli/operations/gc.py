@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.store import Store
-from rashomon_cli.store.sweep import Dropped, sweep
+from rashomon_cli.store.sweep import Swept, sweep
 
 
 class GcConfig(Config):
@@ -15,7 +15,7 @@ class GcConfig(Config):
     dry_run: bool = option(False, "Only say what would be deleted.", flag="--dry-run")
 
 
-def gc(store: Store, config: GcConfig) -> list[Dropped]:
+def gc(store: Store, config: GcConfig) -> Swept:
     """Delete the trash, stages that no unfinished run needs, and what crashes left behind.
 
     Removed runs from which a run of the store was made are spared, so that ``restore`` can bring them back.
@@ -25,6 +25,6 @@ def gc(store: Store, config: GcConfig) -> list[Dropped]:
         config: the options.
 
     Returns:
-        What was deleted, or would be.
+        What was deleted, or would be, and what was spared.
     """
     return sweep(store, cache=config.cache, interrupted=config.interrupted, dry_run=config.dry_run)

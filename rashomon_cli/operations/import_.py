@@ -102,6 +102,7 @@ def plan(context: Context, config: ImportConfig) -> Plan:
 
 def _carry_out(context: Context, config: ImportConfig, job: Job, load: Callable[[], problems.Loaded]) -> Run:
     from rashomon_cli.science import evaluation
+    from rashomon_cli.science.problem import untrained
 
     checkpoint, mask_file = _read(config.file), _read(config.mask) if config.mask else None
     loaded = load()
@@ -117,7 +118,7 @@ def _carry_out(context: Context, config: ImportConfig, job: Job, load: Callable[
         str(loaded.builder.spec),
     )
     theta = problem.layout.flatten(named)
-    buffers = {name: named[name] for name, _ in module.named_buffers()}
+    buffers = {name: named[name] for name in untrained(module)}
     mask = _mask(mask_file, loaded, theta) if mask_file else None
     context.note(f"the weights are those of {config.file.name}, SHA-256 {job.request.fingerprints['file']}")
     for note in cast.notes:

@@ -27,8 +27,8 @@ class LsConfig(Config):
     )
     within: float | None = option(
         None,
-        "Only models whose train_loss is at most this far above the lowest among those of the same builder, data and "
-        "loss: the Rashomon set of this width.",
+        "Only models whose train_loss is at most this far above the lowest of all in the store of the same builder, "
+        "data and loss: the Rashomon set of this width.",
         ge=0,
         unit="nat",
     )
@@ -121,7 +121,8 @@ def ls(store: Store, config: LsConfig | None = None) -> list[Entry]:
         check_names(conditions, _names(found, {condition.name for condition in conditions}))
         kept = [entry for entry in kept if all(c.holds(entry.value(c.name)) for c in conditions)]
     if config.within is not None:
-        for name, models in rashomon_sets(kept, config.within).items():
+        finished = [entry for entry in found if entry.status == "finished"]
+        for name, models in rashomon_sets(finished, config.within).items():
             for model in models:
                 model.group = name
         kept = [entry for entry in kept if entry.group]

@@ -163,8 +163,10 @@ def load(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         module = builder.make(found.input_shape, found.num_classes).to(device=device, dtype=dtype)
-    if not any(True for _ in module.parameters()):
-        raise Refused(f"the model {builder.spec} has no parameters")
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise Refused(
+            f"the model {builder.spec} has no parameters that are trained", "requires_grad=False freezes them"
+        )
     # Batches of 500 small images; of larger inputs fewer, so that evaluating needs no more memory.
     batch_size = max(16, min(EVALUATION_BATCH, _EVALUATION_INPUTS // math.prod(found.input_shape)))
     train, test = (

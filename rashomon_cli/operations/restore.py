@@ -30,7 +30,7 @@ def restore(store: Store, config: RestoreConfig) -> list[Entry]:
         What came back.
 
     Raises:
-        UsageError: if there is no such run in the trash, several match, or its name is taken.
+        UsageError: if there is no such run in the trash, several match, its name is taken, or one is given to several.
     """
     return [Entry.of(row) for row in trash.restore(store, config.runs, name=config.name)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -164,11 +164,44 @@ def load_path(context: Context, loaded: problems.Loaded, run: Run, device: torch
         end = Subject(_end(context, run, parent), Reference(parent.id, parent.t))
         if parent.sha256 != end.parent(parent.role).sha256:
             raise Damaged(f"the end {end.label} of {run.name} is not what it was", "restore its folder from a copy")
-        ends.append(load_model(context, loaded, end, device)[0])
-    bends = torch.from_numpy(np.array(run.tensors("path.safetensors")["bends"])).to(ends[0])
-    if len(ends) != 2 or bends.shape[1:] != ends[0].shape:
-        raise Refused(f"the bends of {run.name} have {bends.shape[-1]} parameters, its ends {len(ends[0])}")
-    return Path(run.record.config["kind"], torch.stack([ends[0], *bends, ends[1]]))
+        ends.append(load_model(context, loaded, end, device))
+    thetas = adopt(loaded, ends, [parent.role for parent in run.record.parents])
+    bends = torch.from_numpy(np.array(run.tensors("path.safetensors")["bends"])).to(thetas[0])
+    if len(ends) != 2 or bends.shape[1:] != thetas[0].shape:
+        raise Refused(f"the bends of {run.name} have {bends.shape[-1]} parameters, its ends {len(thetas[0])}")
+    return Path(run.record.config["kind"], torch.stack([thetas[0], *bends, thetas[1]]))
+
+
+def adopt(
+    loaded: problems.Loaded, ends: Sequence[tuple[Tensor, Mapping[str, Tensor]]], labels: Sequence[str]
+) -> list[Tensor]:
+    """Give the module of a path what both its ends have besides parameters and BatchNorm statistics.
+
+    Args:
+        loaded: the problem; the points of the path take these values from its module.
+        ends: parameters (P,) and buffers of the models.
+        labels: their names.
+
+    Returns:
+        The parameters of the ends.
+
+    Raises:
+        Refused: if the ends differ in what is not trained: then no path of parameters leads from one to the other.
+    """
+    import torch
+
+    from rashomon_cli.science.batchnorm import constants
+
+    with torch.no_grad():
+        for name, value in constants(loaded.problem.module).items():
+            value.copy_(ends[0][1][name])
+            for (_, buffers), label in zip(ends[1:], labels[1:], strict=True):
+                if not torch.equal(buffers[name], value):
+                    raise Refused(
+                        f"{labels[0]} and {label} differ in {name}, which is not trained",
+                        "give both the same, for example by a seed of its own in the builder",
+                    )
+    return [theta for theta, _ in ends]
 
 
 def _end(context: Context, run: Run, parent: Parent) -> Run:

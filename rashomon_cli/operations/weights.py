@@ -85,6 +85,8 @@ def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple
     """
     import torch
 
+    from rashomon_cli.science.problem import untrained
+
     arrays = run.tensors("model.safetensors")
     module = loaded.problem.module
     dtype = next(module.parameters()).dtype
@@ -95,7 +97,7 @@ def load_theta(loaded: problems.Loaded, run: Run, device: torch.device) -> tuple
 
     shapes = {name: array.shape for name, array in arrays.items()}
     named = unpack(module, shapes, read, f"run {run.name}", str(loaded.builder.spec))
-    return loaded.problem.layout.flatten(named), {name: named[name] for name, _ in module.named_buffers()}
+    return loaded.problem.layout.flatten(named), {name: named[name] for name in untrained(module)}
 
 
 def load_mask(loaded: problems.Loaded, run: Run, device: torch.device) -> Tensor | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rashomon_cli.science.problem import Batches, Problem, Tick, silent
+from rashomon_cli.science.problem import Batches, Problem, Tick, silent, untrained
 
 
 def refresh(
@@ -54,6 +54,13 @@ def refresh(
         for total, kind in zip(sums[name], _KINDS):
             fresh[name + kind] = total / batches.count
     return fresh
+
+
+def constants(module: nn.Module) -> dict[str, Tensor]:
+    """What is neither trained nor a BatchNorm statistic: other buffers, frozen parameters, by name."""
+    layers = [n for n, m in module.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    own = {f"{name}.{kind}" if name else kind for name in layers for kind in (*_KINDS, "num_batches_tracked")}
+    return {name: value for name, value in untrained(module).items() if name not in own}
 
 
 _KINDS = ("running_mean", "running_var")

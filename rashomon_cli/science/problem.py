@@ -50,7 +50,8 @@ class Layout:
     """Where each parameter lies in the flat vector.
 
     Attributes:
-        names: of the parameters, in the order of ``named_parameters()``; a shared parameter occurs once.
+        names: of the parameters that are trained, in the order of ``named_parameters()``; a shared one occurs once, one
+            that is frozen (``requires_grad=False``) does not.
         shapes: of the parameters.
     """
 
@@ -60,7 +61,7 @@ class Layout:
     @classmethod
     def of(cls, module: nn.Module) -> Layout:
         """The layout of a module's parameters."""
-        found = dict(module.named_parameters())
+        found = {name: value for name, value in module.named_parameters() if value.requires_grad}
         return cls(tuple(found), tuple(p.shape for p in found.values()))
 
     @property
@@ -150,8 +151,14 @@ class Point:
 
 
 def fresh_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Copies of a module's buffers, by name."""
-    return {name: value.detach().clone() for name, value in module.named_buffers()}
+    """Copies of what a module has besides the parameters that are trained, by name: buffers, frozen parameters."""
+    return {name: value.detach().clone() for name, value in untrained(module).items()}
+
+
+def untrained(module: nn.Module) -> dict[str, Tensor]:
+    """A module's buffers and frozen parameters, by name."""
+    frozen = {name: value for name, value in module.named_parameters() if not value.requires_grad}
+    return frozen | dict(module.named_buffers())
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

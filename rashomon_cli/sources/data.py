@@ -1,4 +1,4 @@
-"""What a data source returns, and how a name finds its source."""
+"""Where data come from: how a name finds its source, and what a run keeps of it."""
 
 from __future__ import annotations
 
@@ -11,95 +11,11 @@ from typing import Any
 import numpy as np
 
 from rashomon_cli.core.cache import ArrayCache, NoCache
-from rashomon_cli.core.errors import Refused, UsageError, no_such
-from rashomon_cli.core.results import Array
+from rashomon_cli.core.errors import RashomonError, Refused, UsageError, no_such
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.core.specs import Spec, parse_spec
 from rashomon_cli.sources import imports, places
-
-_NEEDED = "inputs and targets of one length, finite; class numbers from 0, or float targets"
-
-
-@dataclass(frozen=True)
-class Data:
-    """Training and test examples, in memory.
-
-    Attributes:
-        x_train: inputs (N, …); uint8 images (N, channels, height, width) are normalised by the training statistics,
-            other inputs are taken as they are.
-        y_train: class numbers (N,), or float targets (N,) or (N, k) for regression.
-        x_test: as ``x_train``.
-        y_test: as ``y_train``.
-        augmentation: ``crop-flip`` where that keeps the classes (natural images), else ``none``.
-        encoding: what the files were, where that changes the pixels (``JPEG``).
-
-    Raises:
-        Refused: if shapes or types do not fit.
-    """
-
-    x_train: Array
-    y_train: Array
-    x_test: Array
-    y_test: Array
-    augmentation: str = "none"
-    encoding: str = ""
-
-    def __post_init__(self) -> None:
-        """Check lengths, shapes and labels.
-
-        Raises:
-            Refused: if they do not fit.
-        """
-        for split, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
-            if len(x) != len(y):
-                raise Refused(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}", _NEEDED)
-            if len(x) == 0:
-                raise Refused(f"x_{split} is empty", _NEEDED)
-            for name, array in (("x", x), ("y", y)):
-                if array.dtype.kind not in "fiub":
-                    raise Refused(f"{name}_{split} is no array of numbers: {array.dtype}", _NEEDED)
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    raise Refused(f"{name}_{split} holds values that are not finite", _NEEDED)
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            shapes = f"train inputs are {self.x_train.shape[1:]}, test inputs {self.x_test.shape[1:]}"
-            raise Refused(shapes, _NEEDED)
-        if not self.is_regression and min(self.y_train.min(), self.y_test.min()) < 0:
-            raise Refused("class numbers must not be negative", _NEEDED)
-
-    @property
-    def is_images(self) -> bool:
-        """Whether inputs are uint8 images."""
-        return bool(self.x_train.dtype == np.uint8 and self.x_train.ndim == 4)
-
-    @property
-    def is_regression(self) -> bool:
-        """Whether targets are real numbers."""
-        return self.y_train.dtype.kind == "f"
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return tuple(self.x_train.shape[1:])
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, or of regression targets."""
-        if self.is_regression:
-            return 1 if self.y_train.ndim == 1 else int(self.y_train.shape[1])
-        return int(max(self.y_train.max(), self.y_test.max())) + 1
-
-    def statistics(self) -> tuple[list[float], list[float]] | None:
-        """Mean and standard deviation of each channel over the training images, of 255; None without images."""
-        if not self.is_images:
-            return None
-        means, deviations = [], []
-        for channel in range(self.x_train.shape[1]):
-            counts = np.bincount(self.x_train[:, channel].ravel(), minlength=256)
-            values = np.arange(256) / 255
-            mean = float(counts @ values / counts.sum())
-            means.append(mean)
-            deviations.append(max(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())), 1e-6))
-        return means, deviations
+from rashomon_cli.sources.arrays import NAMES, Data, Statistics, normalisation
 
 
 @dataclass(frozen=True)
@@ -110,7 +26,7 @@ class Source:
         spec: target and arguments; of a file its name alone, wherever it lies.
         fingerprint: digest of what the files are (names and sizes, or contents).
         read: reads and decodes.
-        cached: whether decoding is slow enough to keep its outcome.
+        cache_key: under which the outcome of a slow decoding is kept; None where it is not.
         given: the specification as the user typed it; None where that is ``spec``.
         path: of its file or folder, absolute, where the target names one.
     """
@@ -118,7 +34,7 @@ class Source:
     spec: Spec
     fingerprint: str
     read: Callable[[], Data]
-    cached: bool = False
+    cache_key: str | None = None
     given: Spec | None = None
     path: Path | None = None
 
@@ -135,17 +51,16 @@ class Source:
             Refused: if the files do not hold what they should.
         """
         cache = cache or NoCache()
-        key = f"data-{self.fingerprint[:32]}"
-        found = cache.load(key) if self.cached else None
+        found = cache.load(self.cache_key) if self.cache_key else None
         if found is not None:
             tags = [bytes(found.pop(name)).decode() for name in ("augmentation", "encoding")]
             return Data(**found, augmentation=tags[0], encoding=tags[1])
         data = self.read()
-        if self.cached:
-            arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+        if self.cache_key:
+            arrays = {name: getattr(data, name) for name in NAMES}
             for name in ("augmentation", "encoding"):
                 arrays[name] = np.frombuffer(getattr(data, name).encode(), dtype=np.uint8)
-            cache.save(key, arrays)
+            cache.save(self.cache_key, arrays)
         return data
 
 
@@ -203,13 +118,26 @@ def _source(spec: Spec, bare: Spec, data_root: Path | None) -> Source:
     no_such("data set", spec.target, BUILT_IN, f"one of {', '.join(BUILT_IN)}, folder:PATH, npz:PATH")
 
 
-def record(source: Source, data: Data) -> dict[str, Any]:
-    """What ``run.json`` keeps of the data: enough to load them again and to fit other data to the model."""
-    statistics = data.statistics()
+def record(source: Source, data: Data, statistics: Statistics | None = None) -> dict[str, Any]:
+    """What ``run.json`` keeps of the data: enough to load them again and to fit other data to the model.
+
+    Args:
+        source: where they come from.
+        data: the examples.
+        statistics: mean and standard deviation of the images' channels; None takes those of the training images.
+
+    Returns:
+        JSON values.
+
+    Raises:
+        Refused: if the statistics are not for these data.
+    """
+    statistics = normalisation(data, statistics)
     return {
         "spec": str(source.given or source.spec),
         **({"path": str(source.path)} if source.path else {}),
         "fingerprint": source.fingerprint,
+        "content": data.content,
         "input_shape": list(data.input_shape),
         "dtype": str(data.x_train.dtype),
         "num_classes": data.num_classes,
@@ -257,7 +185,7 @@ def _subset(spec: Spec, data_root: Path | None) -> Source:
         return replace(data, x_train=data.x_train[chosen], y_train=data.y_train[chosen])
 
     digest = hashlib.sha256(f"{whole.fingerprint} train={count}".encode()).hexdigest()
-    return _Subset(spec, digest, whole.read, whole.cached, whole=whole, cut=cut)
+    return _Subset(spec, digest, whole.read, whole.cache_key, whole=whole, cut=cut)
 
 
 @dataclass(frozen=True)
@@ -271,7 +199,20 @@ class _Subset(Source):
 
 
 def _made(spec: Spec) -> Data:
-    made = imports.load(spec.target)(**spec.arguments)
+    """What a function of the user's returns.
+
+    Raises:
+        Refused: if it fails, or returns something else.
+        RashomonError: if what it returns is refused.
+    """
+    function = imports.load(spec.target)
+    try:
+        made = function(**spec.arguments)
+    except RashomonError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise Refused(f"{spec} failed: {reason}", "check its arguments; --debug shows the place") from error
     if not isinstance(made, Data):
         raise Refused(f"{spec.target} returned {type(made).__name__}", "return rashomon_cli.Data(x_train, y_train, …)")
     return made

@@ -7,9 +7,13 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rashomon_cli.core.errors import UsageError
+
+_imported: dict[str, str | None] = {}
+"""Digests of the source files of imported modules, when they were imported: Python runs that code until it ends."""
 
 
 def is_import(target: str) -> bool:
@@ -27,7 +31,7 @@ def source_file(target: str) -> Path | None:
         The file, or None for a module without one.
 
     Raises:
-        UsageError: if there is no such file or module.
+        UsageError: if there is no such file or module, or a package around it cannot be imported.
     """
     module = target.rpartition(":")[0]
     if module.endswith(".py"):
@@ -38,8 +42,12 @@ def source_file(target: str) -> Path | None:
     _see_working_folder()
     try:
         found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise _failed(module, error) from error
         found = None
+    except (Exception, SystemExit) as error:  # of the packages around it, which are run to find it
+        raise _failed(module, error) from error
     if found is None:
         raise UsageError(f"no module {module!r} can be imported", "install it, or name a file: path/to/file.py:factory")
     return Path(found.origin) if found.origin and Path(found.origin).is_file() else None
@@ -51,8 +59,7 @@ def fingerprint(target: str) -> str | None:
     Raises:
         UsageError: as :func:`source_file`.
     """
-    path = source_file(target)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+    return _digest(source_file(target))
 
 
 def changed(target: str, then: str | None, now: str | None) -> str:
@@ -65,37 +72,64 @@ def load(target: str) -> Any:
     """Import the object that a target names.
 
     Raises:
-        UsageError: if the module cannot be imported or has no such name.
-        KeyboardInterrupt: if the user interrupts the import.
+        UsageError: if the module cannot be imported, has no such name, or changed after it was imported.
     """
     module_name, _, name = target.rpartition(":")
     path = source_file(target)
     try:
-        if module_name.endswith(".py") and path is not None:
-            digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]
-            internal = f"_rashomon_user_{path.stem}_{digest}"
-            if internal in sys.modules:
-                module = sys.modules[internal]
-            else:
-                spec = importlib.util.spec_from_file_location(internal, path)
-                if spec is None or spec.loader is None:
-                    raise UsageError(f"{module_name} cannot be imported")
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[internal] = module
-                try:
-                    spec.loader.exec_module(module)
-                except BaseException:
-                    del sys.modules[internal]
-                    raise
+        if path is not None and module_name.endswith(".py"):
+            module = _run(path)
         else:
             module = importlib.import_module(module_name)
-    except (UsageError, KeyboardInterrupt):
+            _check_unchanged(module_name, path)
+    except UsageError:
         raise
-    except Exception as error:
-        raise UsageError(f"importing {module_name} failed: {type(error).__name__}: {error}", "see --debug") from error
+    except (Exception, SystemExit) as error:
+        raise _failed(module_name, error) from error
     if not hasattr(module, name):
         raise UsageError(f"{module_name} has no {name!r}", f"name a function of it: {module_name}:FUNCTION")
     return getattr(module, name)
+
+
+def _run(path: Path) -> ModuleType:
+    """The module of a file, run once for each content that it has."""
+    digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]
+    internal = f"_rashomon_user_{path.stem}_{digest}"
+    if internal in sys.modules:
+        return sys.modules[internal]
+    spec = importlib.util.spec_from_file_location(internal, path)
+    assert spec is not None and spec.loader is not None  # of a name that ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[internal] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[internal]
+        raise
+    return module
+
+
+def _digest(path: Path | None) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+
+
+def _check_unchanged(module: str, path: Path | None) -> None:
+    """Refuse a module whose file is no longer the one that Python runs.
+
+    Raises:
+        UsageError: if it changed after it was imported.
+    """
+    digest = _digest(path)
+    if _imported.setdefault(module, digest) != digest:
+        raise UsageError(
+            f"{path} changed after it was imported, and Python still runs the code from before",
+            f"restart Python, or name the file instead: {path}:FUNCTION",
+        )
+
+
+def _failed(module: str, error: BaseException) -> UsageError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return UsageError(f"importing {module} failed: {reason}", "see --debug")
 
 
 def _see_working_folder() -> None:

@@ -12,6 +12,7 @@ from rashomon_cli.core.errors import Damaged
 from rashomon_cli.store import durable, seals
 from rashomon_cli.store.catalog import Row
 from rashomon_cli.store.findings import Finding, shown, told
+from rashomon_cli.store.folders import names_in, is_draft
 from rashomon_cli.store.names import is_id
 from rashomon_cli.store.records import Artifact, Label, Parent, Request, RunRecord, read
 from rashomon_cli.store.rows import parsed, read_record, row_of_folder
@@ -51,14 +52,14 @@ class Inspector:
 
     def _problems(self, folder: Path, row: Row | None) -> Iterator[tuple[str, str, str]]:
         run = folder.name
-        record, wrong = _document(folder, "run.json", lambda: read_record(folder))
+        record, wrong = document(folder, "run.json", lambda: read_record(folder))
         if record is None and wrong is None and row is not None and row["finished"]:
             wrong = "is missing"
         finished = record is not None or wrong is not None
-        request, lost = _document(folder, "request.json", lambda: read(folder / "request.json", Request))
+        request, lost = document(folder, "request.json", lambda: read(folder / "request.json", Request))
         if not finished and request is None and lost is None:
             return  # a folder in which nothing was written yet
-        named, unnamed = _document(folder, "label.json", lambda: read(folder / "label.json", Label))
+        named, unnamed = document(folder, "label.json", lambda: read(folder / "label.json", Label))
         if wrong:
             yield "run.json", wrong, ""
         if lost or (finished and request is None):
@@ -87,8 +88,8 @@ class Inspector:
             if problem:
                 yield artifact.path, problem, ""
         known = {"run.json", "request.json", "label.json", *(artifact.path for artifact in record.artifacts)}
-        for name in sorted(os.listdir(folder)):
-            if name not in known and name != "parts" and not (name.startswith(".") and name.endswith(".tmp")):
+        for name in names_in(folder):
+            if name not in known and name != "parts" and not is_draft(name):
                 yield name, "does not belong to the run", f"move it out of {folder}"
 
     def _artifact(self, folder: Path, artifact: Artifact) -> str | None:
@@ -125,7 +126,7 @@ class Inspector:
         if digests is None:
             if parent.id in self._trashed:
                 yield "run.json", f"its parent {parent.id} was removed", f"rashomon restore {parent.id}"
-            elif not (self._runs / parent.id).is_dir():
+            elif not os.path.isdir(self._runs / parent.id):
                 remedy = f"restore the parent's folder from a copy, or rashomon rm {run}"
                 yield "run.json", f"its parent {parent.id} is missing", remedy
         elif parent.sha256 is not None and parent.sha256 not in digests:
@@ -134,7 +135,7 @@ class Inspector:
     def _digests_of(self, run: str) -> set[str] | None:
         """The SHA-256 of a run's files as it records them; None where it does not exist or cannot be read."""
         if run not in self._digests:
-            record, _ = _document(self._runs / run, "run.json", lambda: read_record(self._runs / run))
+            record, _ = document(self._runs / run, "run.json", lambda: read_record(self._runs / run))
             self._digests[run] = None if record is None else {artifact.sha256 for artifact in record.artifacts}
         return self._digests[run]
 
@@ -149,7 +150,7 @@ def damaged_parts(folder: Path, *, read_data: bool) -> Iterator[tuple[str, str]]
     Yields:
         Name and problem.
     """
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+    for name in names_in(folder):
         try:
             if name.endswith(".json"):
                 durable.read_json(folder / name)
@@ -164,7 +165,7 @@ def damaged_parts(folder: Path, *, read_data: bool) -> Iterator[tuple[str, str]]
             yield shown(name), told(error, folder, name)
 
 
-def _document(folder: Path, name: str, read_it: Callable[[], D]) -> tuple[D | None, str | None]:
+def document(folder: Path, name: str, read_it: Callable[[], D]) -> tuple[D | None, str | None]:
     """A document, or what is wrong with it; neither where there is none."""
     try:
         return read_it(), None

@@ -97,6 +97,8 @@ def is_locked(folder: Path) -> bool:
         lock = FolderLock.take(folder, wait=False, shared=True)
     except FileNotFoundError:
         return False
+    except PermissionError:  # nobody can tell
+        return True
     if lock is None:
         return True
     lock.release()

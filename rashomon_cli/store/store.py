@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rashomon_cli.core.cache import ArrayCache, NoCache
-from rashomon_cli.core.errors import Busy, Refused, UsageError
+from rashomon_cli.core.errors import Busy, Damaged, Refused, UsageError
 from rashomon_cli.store import durable, records, root
 from rashomon_cli.store.catalog import Row
 from rashomon_cli.store.job import Job
@@ -108,9 +108,8 @@ class Store(Library):
             check_name(name)
         with self.writing() as index:
             same = index.rows("key = ?", (request.key,))
-            finished = [row for row in same if row["finished"]]
-            if finished and not again:
-                return self._run(finished[-1])
+            if not again and (run := self._answer(same)) is not None:
+                return run
             for row in same:
                 if row["finished"]:
                     continue
@@ -134,8 +133,24 @@ class Store(Library):
         Raises:
             Damaged: if it cannot be read.
         """
-        rows = self.rows("key = ? AND finished", (_request(operation, config, parents, fingerprints).key,))
-        return self._run(rows[-1]) if rows else None
+        return self._answer(self.rows("key = ?", (_request(operation, config, parents, fingerprints).key,)))
+
+    def _answer(self, rows: Sequence[Row]) -> Run | None:
+        """The newest run among rows of the same request that is finished and can be read.
+
+        Raises:
+            Damaged: if there are finished ones, but none can be read.
+        """
+        wrong = None
+        for row in reversed(rows):
+            if row["finished"]:
+                try:
+                    return self._run(row)
+                except Damaged as error:
+                    wrong = wrong or error
+        if wrong is not None:
+            raise wrong
+        return None
 
     def unfinished(
         self,

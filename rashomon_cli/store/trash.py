@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from rashomon_cli.core.errors import Busy, Refused, UsageError
 from rashomon_cli.store import durable, records
 from rashomon_cli.store.catalog import Row
-from rashomon_cli.store.index import present_runs
+from rashomon_cli.store.disposal import put_away
+from rashomon_cli.store.folders import present_runs
 from rashomon_cli.store.library import Library
 from rashomon_cli.store.names import check_name, find_id, free_name
 from rashomon_cli.store.records import Label
 from rashomon_cli.store.rows import DAMAGED, parents, parsed, row_of, row_of_folder
 
 _NAMED = 20  # runs that a hint names one by one
+_LISTED = 5  # and an error
 
 
 def remove(store: Library, references: Sequence[str], *, force: bool = False) -> list[Row]:
@@ -43,6 +45,9 @@ def remove(store: Library, references: Sequence[str], *, force: bool = False) ->
         store.trash_folder.mkdir(exist_ok=True)
         for run in sorted(rows, reverse=True):
             index.forget(run)
+            put_away(
+                store.trash_folder, store.trash_folder / run
+            )  # an older copy, if the run came from elsewhere since
             durable.move(store.runs_folder / run, store.trash_folder / run)
     return list(rows.values())
 
@@ -74,13 +79,14 @@ def restore(store: Library, references: Sequence[str], *, name: str | None = Non
     """
     if name is not None:
         check_name(name)
-        if len(references) != 1:
-            raise UsageError("--name is for one run", f"rashomon restore {references[0]} --name {name}")
     with store.writing() as index:
         rows = {row["id"]: row for row in trashed(store)}
         known = {run: row["name"] for run, row in rows.items()}
         said = {"what": "trashed run", "show": "rashomon restore", "ls": "rashomon restore"}
         chosen = sorted({find_id(reference, known, **said) for reference in references})
+        if name is not None and len(chosen) != 1:
+            hint = f"rashomon restore {chosen[0]} --name {name}" if chosen else "rashomon restore lists the trash"
+            raise UsageError("--name is for one run", hint)
         taken = store.names()
         for run in chosen:
             called = name or known[run]
@@ -119,11 +125,16 @@ def _refuse_orphans(chosen: Mapping[str, Row], rows: Sequence[Row]) -> None:
         new = [row for row in children.get(open_.pop(), []) if row["id"] not in below]
         below |= {row["id"]: row for row in new}
         open_ += [row["id"] for row in new]
-    listed = ", ".join(dict.fromkeys(orphans))
     names = " ".join(row["name"] for row in chosen.values())
     hint = " ".join(["rashomon rm", *(row["name"] for row in below.values())])
     if len(below) > _NAMED:
         hint = f"rashomon rm {names} --force leaves them without it"
     if running := [row["name"] for row in below.values() if row.get("status") == "running"]:
-        hint = f"wait until {', '.join(running)} is done; rashomon ls shows it"
-    raise Refused(f"made from {names.replace(' ', ', ')}: {listed}", hint)
+        hint = f"wait until {_some(running)} is done; rashomon ls shows it"
+    raise Refused(f"made from {names.replace(' ', ', ')}: {_some(list(dict.fromkeys(orphans)))}", hint)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -9,6 +9,7 @@ from torch import nn
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.operations import weights
+from rashomon_cli.operations.modules import load_module
 from rashomon_cli.science.problem import Layout
 
 X = torch.ones(2, 3)
@@ -113,3 +114,49 @@ def test_a_path_between_shared_weights_keeps_them_shared(store, teach, join, tmp
     module[3].weight = module[1].weight
     path = join(store, "m1", "m2", name="path", epochs=1)
     assert path.tensors("path.safetensors")["bends"].shape[1] == Layout.of(module).total
+
+
+FROZEN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, outputs, seed):
+        super().__init__()
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self.features = nn.Linear(64, 12, bias=False)
+        self.features.weight.data.normal_(generator=generator)
+        self.features.requires_grad_(False)
+        self.register_buffer("shift", torch.randn(12, generator=generator))
+        self.norm, self.head = nn.BatchNorm1d(12), nn.Linear(12, outputs)
+
+    def forward(self, x):
+        return self.head(self.norm(torch.cos(self.features(x.flatten(1)) + self.shift)))
+
+def net(num_classes, seed=None):
+    return Net(num_classes, seed)
+"""
+
+
+def test_what_is_frozen_stays_as_it_was_made_and_belongs_to_every_point_of_a_path(store, at, teach, join, tmp_path):
+    (tmp_path / "frozen.py").write_text(FROZEN)
+    model = f"{tmp_path}/frozen.py:net(seed=3)"
+    first, other = (teach(store, f"m{seed}", seed=seed, model=model, weight_decay=0.1) for seed in (1, 2))
+    ones = [run.tensors()["features.weight"] for run in (first, other)]
+    assert np.array_equal(*ones)
+    assert first.metrics["parameters"] == 12 + 12 + 12 * 10 + 10
+    path = join(store, "m1", "m2", name="p", epochs=1, points=3)
+    ends = [path.metrics[f"end_test_error_{end}"] for end in "ab"]
+    for run, error in zip((first, other), ends):
+        assert abs(error - 100 * (1 - run.metrics["test_accuracy"])) < 8  # but for the refreshed statistics
+    middle = load_module(store, "p@0.5")
+    assert np.array_equal(middle.features.weight.numpy(), ones[0])
+    assert np.array_equal(middle.shift.numpy(), first.tensors()["shift"])
+
+
+def test_ends_that_differ_in_what_is_not_trained_are_refused(store, teach, join, tmp_path):
+    (tmp_path / "frozen.py").write_text(FROZEN)
+    for seed in (1, 2):
+        teach(store, f"m{seed}", seed=seed, model=f"{tmp_path}/frozen.py:net")
+    with pytest.raises(Refused, match=r"m1 and m2 differ in features\.weight, which is not trained"):
+        join(store, "m1", "m2", epochs=1)

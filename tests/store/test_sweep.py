@@ -9,7 +9,8 @@ import pytest
 
 from rashomon_cli.core.results import Result
 from rashomon_cli.store import Parent, Store
-from rashomon_cli.store.sweep import size_of, sweep
+from rashomon_cli.store.disposal import size_of
+from rashomon_cli.store.sweep import sweep
 from rashomon_cli.store.trash import remove, restore, trashed
 
 
@@ -35,7 +36,7 @@ def test_a_store_in_use_loses_nothing(store, publish):
     folder = interrupted(store, "open", stage=1)
     store.cache.save("decoded", {"x": np.zeros(9)})
     before = sorted(store.root.rglob("*"))
-    assert sweep(store) == []
+    assert sweep(store).dropped == []
     assert [path for path in sorted(store.root.rglob("*")) if "catalog" not in path.name] == [
         path for path in before if "catalog" not in path.name
     ]
@@ -47,13 +48,13 @@ def test_the_trash_is_emptied_and_the_bytes_are_counted(store, publish):
     folder = publish(store, "a").folder
     size = sum(path.stat().st_size for path in folder.iterdir())
     remove(store, ["a"])
-    (would,) = sweep(store, dry_run=True)
+    (would,) = sweep(store, dry_run=True).dropped
     assert (would.what, would.name, would.bytes) == ("removed run", "a", size)
     assert len(trashed(store)) == 1
-    assert sweep(store) == [would]
+    assert sweep(store).dropped == [would]
     assert list(store.trash_folder.iterdir()) == []
     assert list(store.names().values()) == ["keep"]
-    assert sweep(store) == []
+    assert sweep(store).dropped == []
 
 
 def test_removed_parents_of_a_living_run_are_spared_so_that_it_can_be_healed(store, publish):
@@ -62,10 +63,10 @@ def test_removed_parents_of_a_living_run_are_spared_so_that_it_can_be_healed(sto
     publish(store, "flat", parents=[(path, "of", 0.5)])
     publish(store, "other")
     remove(store, ["a", "ab", "other"], force=True)
-    assert told(sweep(store)) == [("removed run", "other")]
+    assert told(sweep(store).dropped) == [("removed run", "other")]
     restore(store, ["ab", "a"])
     remove(store, ["ab", "flat"])
-    assert told(sweep(store)) == [("removed run", "ab"), ("removed run", "flat")]
+    assert told(sweep(store).dropped) == [("removed run", "ab"), ("removed run", "flat")]
 
 
 def test_stages_go_when_no_unfinished_run_needs_them(store):
@@ -74,18 +75,18 @@ def test_stages_go_when_no_unfinished_run_needs_them(store):
     with store.begin("fake", {"x": 1}) as job:
         job.stage({"recipe": 2}).release()
         job.publish("model", metrics={}, measurements={})
-    assert [each.what for each in sweep(store)] == ["stage"]
+    assert [each.what for each in sweep(store).dropped] == ["stage"]
     assert stages(store) == [needed]
     with store.begin("fake", {"name": "open"}) as job:
         job.publish("model", metrics={}, measurements={})
-    assert told(sweep(store)) == [("stage", needed[:12])]
+    assert told(sweep(store).dropped) == [("stage", needed[:12])]
 
 
 def test_a_stage_under_way_is_left_alone(store):
     with store.begin("fake", {}) as job, job.stage({"recipe": 1}):
         (job.folder / "parts" / "stages.json").unlink()
-        assert sweep(store, interrupted=True) == []
-    assert [each.what for each in sweep(store)] == ["stage"]
+        assert sweep(store, interrupted=True).dropped == []
+    assert [each.what for each in sweep(store).dropped] == ["stage"]
 
 
 def test_interrupted_runs_go_with_their_stages_only_when_asked_for(store, publish):
@@ -96,11 +97,11 @@ def test_interrupted_runs_go_with_their_stages_only_when_asked_for(store, publis
     interrupted(store, "open", stage=1)
     with store.begin("fake", {"x": 2}, name="running") as job:
         job.save("state", Result())
-        assert sweep(store) == []
-        would = sweep(store, interrupted=True, dry_run=True)
+        assert sweep(store).dropped == []
+        would = sweep(store, interrupted=True, dry_run=True).dropped
         assert [each.what for each in would] == ["interrupted run", "interrupted run", "removed run", "stage"]
         assert {each.name for each in would[:3]} == {"child", "open", "a"}
-        assert sweep(store, interrupted=True) == would
+        assert sweep(store, interrupted=True).dropped == would
         assert [(row["name"], row["status"]) for row in store.rows()] == [("running", "running")]
     assert len(list(store.runs_folder.iterdir())) == 1
 
@@ -109,8 +110,8 @@ def test_the_cache_goes_only_when_asked_for(store, publish):
     publish(store, "a")
     store.cache.save("decoded", {"x": np.zeros(9)})
     store.cache.save("predicted", {"x": np.zeros(9)})
-    assert sweep(store) == []
-    (found,) = sweep(store, cache=True)
+    assert sweep(store).dropped == []
+    (found,) = sweep(store, cache=True).dropped
     assert (found.what, found.name) == ("cache", "2 files")
     assert store.cache.load("decoded") is None
     store.cache.save("decoded", {"x": np.zeros(9)})
@@ -132,7 +133,7 @@ def test_what_crashes_left_goes_and_what_is_being_written_stays(store, publish):
     empty.mkdir()
     (store.trash_folder / ".gone-x").mkdir()
     (store.trash_folder / ".gone-x" / "model.safetensors").write_bytes(b"123")
-    found = sweep(store)
+    found = sweep(store).dropped
     assert told(found)[0] == ("removed run", "b")
     assert {(each.what, each.bytes) for each in found[1:]} == {("leftover", size) for size in (5, 0, 3)}
     assert len(found) == 1 + 4 + 1 + 1 + 1
@@ -159,7 +160,7 @@ def test_a_crash_while_deleting_leaves_no_half_run(store, publish, monkeypatch):
             sweep(store, interrupted=True)
     again = Store.open(store.root)
     assert (again.rows(), trashed(again), folder.exists()) == ([], [], False)
-    assert [each.what for each in sweep(again)] == ["leftover", "leftover"]
+    assert [each.what for each in sweep(again).dropped] == ["leftover", "leftover"]
     assert list(store.trash_folder.iterdir()) == []
 
 

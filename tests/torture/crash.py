@@ -211,7 +211,7 @@ def watch_calls(act: Callable[[int, bool], None]) -> None:
     for name in ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "link", "symlink", "truncate"):
         setattr(os, name, wrapped(getattr(os, name)))
     os.open = wrapped(os.open, lambda path, flags, *_: flags & os.O_CREAT)
-    for name in ("put", "mark_stale", "create", "clear"):
+    for name in ("put", "create", "clear"):
         if hasattr(Catalog, name):
             setattr(Catalog, name, wrapped(getattr(Catalog, name)))
 

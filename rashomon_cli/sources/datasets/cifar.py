@@ -10,7 +10,8 @@ import numpy as np
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.specs import Spec
-from rashomon_cli.sources.data import Data, Source
+from rashomon_cli.sources.arrays import Data
+from rashomon_cli.sources.data import Source
 from rashomon_cli.sources.datasets import folder, locate
 
 _BATCHES = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
@@ -33,7 +34,7 @@ def source(spec: Spec, data_root: Path | None) -> Source:
         kind = datasets.CIFAR10 if spec.target == "cifar10" else datasets.CIFAR100
         locate.download(spec.target, root, lambda: kind(str(root), download=True))
     digest = hashlib.sha256(spec.target.encode() + b" torchvision").hexdigest()
-    return Source(spec, digest, lambda: _read(spec.target, root), cached=True)
+    return Source(spec, digest, lambda: _read(spec.target, root), f"data-{digest[:32]}")
 
 
 def _read(name: str, root: Path) -> Data:

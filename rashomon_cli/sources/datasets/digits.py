@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from rashomon_cli.core.specs import Spec
-from rashomon_cli.sources.data import Data, Source
+from rashomon_cli.sources.arrays import Data
+from rashomon_cli.sources.data import Source
 
 _TEST_EVERY = 5
 

@@ -11,7 +11,8 @@ import numpy as np
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.specs import Spec
-from rashomon_cli.sources.data import Data, Source
+from rashomon_cli.sources.arrays import Data
+from rashomon_cli.sources.data import Source
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 
@@ -36,11 +37,16 @@ def source(spec: Spec) -> Source:
         raise UsageError(
             f"the class {odd!r} of {root} is in only one of train/ and test/", "give both the same classes"
         )
+    # Which run it is depends on names and sizes: to read all files takes long. What is cached must be of these very files.
     digest = hashlib.sha256(f"size={size}".encode())
+    times = hashlib.sha256()
     for split, paths in files.items():
         for path in paths:
-            digest.update(f"{split} {path.relative_to(root)} {path.stat().st_size}\n".encode())
-    return Source(spec, digest.hexdigest(), lambda: _read(files, classes["train"], size), cached=True)
+            status = path.stat()
+            digest.update(f"{split} {path.relative_to(root)} {status.st_size}\n".encode())
+            times.update(status.st_mtime_ns.to_bytes(16, signed=True))
+    key = f"data-{digest.hexdigest()[:32]}-{times.hexdigest()[:16]}"
+    return Source(spec, digest.hexdigest(), lambda: _read(files, classes["train"], size), key)
 
 
 def _list(folder: Path) -> list[Path]:

@@ -11,7 +11,8 @@ import numpy as np
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.specs import Spec
-from rashomon_cli.sources.data import Data, Source
+from rashomon_cli.sources.arrays import Data
+from rashomon_cli.sources.data import Source
 from rashomon_cli.sources.datasets import locate
 
 _FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
