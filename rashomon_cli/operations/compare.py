@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
@@ -24,13 +24,19 @@ from rashomon_cli.sources import data
 from rashomon_cli.store import Job, Run, Store
 
 
+def _joined(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 class CompareConfig(Config):
     """Options of ``compare``."""
 
     models: tuple[RunName, ...] = argument(
         "Names, ids or NAME@t; if left out, all of one number of classes.", default=()
     )
-    ood: str = option("mnist", "Data whose test split to predict on; several, separated by commas, in one run.")
+    ood: Annotated[str, BeforeValidator(_joined)] = option(
+        "mnist", "Data whose test split to predict on; several, separated by commas, in one run."
+    )
     samples: Annotated[int, Field(ge=2)] | Literal["all"] = option(
         "all", "Images of each test split, a fixed random choice, or all.", unit="images"
     )

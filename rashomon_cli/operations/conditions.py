@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rashomon_cli.core.errors import UsageError, no_such
-from rashomon_cli.core.specs import parse_spec
-from rashomon_cli.core.specs import split_list
+from rashomon_cli.core.specs import parse_spec, split_list
 
 _CONDITION = re.compile(r"\s*(?P<name>[\w.-]+?)\s*(?P<sign>>=|<=|!=|==|=|>|<)\s*(?P<value>[^\s<>=!].*?)\s*", re.DOTALL)
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {

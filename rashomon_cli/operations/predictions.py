@@ -28,10 +28,10 @@ Point = tuple["torch.Tensor", Mapping[str, "torch.Tensor"]]
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What every model predicts on: inputs (n, …), and what determines them."""
+    """What every model predicts on: inputs (n, …), and what determines them: the data's content, and the choice."""
 
     spec: str
-    fingerprint: str
+    content: str
     inputs: Array
     are_images: bool
     choice: str
@@ -48,7 +48,7 @@ def images_of(source: data.Source, found: data.Data, samples: int | Literal["all
         chooser = np.random.default_rng(derive(seed, "images to compare on"))
         inputs = inputs[np.sort(chooser.permutation(len(inputs))[:samples])]
         choice = f"{samples} by seed {seed}"
-    return Images(str(source.given or source.spec), source.fingerprint, inputs, found.is_images, choice)
+    return Images(str(source.given or source.spec), found.content, inputs, found.is_images, choice)
 
 
 def check_input(images: Images, subject: Subject) -> None:
@@ -111,7 +111,8 @@ def sweep(context: Context, models: list[Subject], sets: list[Images], device: t
                     values = _predict(context, loaded, point, images, subject)
                 if not np.isfinite(values).all():
                     raise Refused(f"{subject.label} gives outputs that are not finite", "name models without it")
-                context.store.cache.save(_key(context, subject, images), {"values": values})
+                if images is not None or loaded.data.content == data_of(subject.run).get("content"):
+                    context.store.cache.save(_key(context, subject, images), {"values": values})
                 found[subject, images] = values
     return found
 
@@ -138,7 +139,7 @@ def _predict(context: Context, loaded: problems.Loaded, point: Point, images: Im
             parts.append(predict(loaded.problem, *point, batch))
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, IndexError, ValueError) as error:
+        except Exception as error:
             raise Refused(f"{subject.label} fails on {images.spec}: {error}", f"--ood {kept['spec']}") from error
         context.progress.tick()
     return torch.cat(parts).numpy()
@@ -151,7 +152,7 @@ def _key(context: Context, subject: Subject, images: Images | None) -> str:
     builder, warning = builders.of_record(record.builder)
     if warning:
         context.note(warning)
-    what = [data_of(subject.run)["fingerprint"]] if images is None else [images.fingerprint, images.choice]
+    what = [data_of(subject.run).get("content")] if images is None else [images.content, images.choice]
     text = json.dumps([parent.id, parent.sha256, parent.t, builder.sha256, *what])
     return f"{'figures' if images is None else 'predictions'}-{hashlib.sha256(text.encode()).hexdigest()}"
 

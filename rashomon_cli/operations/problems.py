@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rashomon_cli.core.errors import Refused, no_such
 from rashomon_cli.core.results import Variable
 from rashomon_cli.operations.context import Context
+from rashomon_cli.core.specs import Spec
 from rashomon_cli.sources import builders, data, imports, places
+from rashomon_cli.sources.arrays import Statistics
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +68,15 @@ def loss_of_record(config: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[
     name = places.at(kept["target"], places.recalled(kept["target"], kept.get("path")))
     now = imports.fingerprint(name)
     return name, None if now == kept["sha256"] else imports.changed(f"the loss {name}", kept["sha256"], now)
+
+
+def statistics_of(record: Mapping[str, Any]) -> Statistics | None:
+    """Mean and standard deviation of each channel that a run's images are normalised by; None without images.
+
+    Args:
+        record: what ``run.json`` keeps of the data.
+    """
+    return (record["mean"], record["std"]) if record["mean"] else None
 
 
 def _loss_record(name: str) -> dict[str, Any]:
@@ -131,8 +143,9 @@ def load(
     float64: bool = False,
     weight_decay: float = 0.0,
     seed: int = 0,
+    statistics: Statistics | None = None,
 ) -> Loaded:
-    """Read the data, make the module and check that they fit by one forward pass of two examples.
+    """Read the data, make the module and check that they fit by forward passes of two examples.
 
     Args:
         context: store (for its cache) and circumstances.
@@ -143,6 +156,8 @@ def load(
         float64: whether to measure in double precision.
         weight_decay: of the training.
         seed: of the module's initial parameters.
+        statistics: that images are normalised by: those of the run whose weights are used, as
+            :func:`statistics_of` gives them; None takes those of the training images.
 
     Returns:
         The problem; its module has the initial parameters of the seed.
@@ -153,12 +168,11 @@ def load(
     import torch
 
     from rashomon_cli.core.seeds import derive
-    from rashomon_cli.science.problem import Layout, Problem, fresh_buffers
+    from rashomon_cli.science.problem import Layout, Problem
     from rashomon_cli.sources.batches import batches
 
     found = source.load(context.store.cache)
-    kept = data.record(source, found) | _loss_record(loss)
-    statistics = (kept["mean"], kept["std"]) if kept["mean"] else None
+    kept = data.record(source, found, statistics) | _loss_record(loss)
     dtype = torch.float64 if float64 else torch.float32
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
@@ -170,29 +184,65 @@ def load(
     # Batches of 500 small images; of larger inputs fewer, so that evaluating needs no more memory.
     batch_size = max(16, min(EVALUATION_BATCH, _EVALUATION_INPUTS // math.prod(found.input_shape)))
     train, test = (
-        batches(x, y, device=device, statistics=statistics, batch_size=batch_size, dtype=dtype)
+        batches(x, y, device=device, statistics=statistics_of(kept), batch_size=batch_size, dtype=dtype)
         for x, y in ((found.x_train, found.y_train), (found.x_test, found.y_test))
     )
     loss_function = _loss(loss)
     problem = Problem(module, Layout.of(module), loss_function, train, test, not found.is_regression, weight_decay)
-    x, y = next(iter(train))
-    try:
-        module.eval()
-        with torch.no_grad():
-            theta = problem.layout.flatten(dict(module.named_parameters()))
-            outputs = problem.outputs(theta, fresh_buffers(module), x[:2])
-            each = problem.loss(outputs, y[:2])
-    except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = f"one input has the shape {found.input_shape}; see --debug for the place"
-        raise Refused(f"{builder.spec}, {source.spec} and the loss {loss} do not fit: {reason}", hint) from error
-    if each.shape != y[:2].shape[:1]:
-        raise Refused(
-            f"the loss {loss} gives {tuple(each.shape)} for 2 examples", "it must return one value each: (N,)"
-        )
-    if problem.classifies and (outputs.ndim != 2 or outputs.shape[1] < found.num_classes):
-        raise Refused(f"the model gives outputs {tuple(outputs.shape)} for {found.num_classes} classes")
+    _check(problem, found, f"the model {builder.spec}", f"the loss {loss}", source.spec)
     return Loaded(problem, builder, source, found, kept)
+
+
+def _check(problem: Problem, found: data.Data, model: str, loss: str, what: Spec) -> None:
+    """Try model and loss on two training examples.
+
+    Raises:
+        Refused: if model, data and loss do not fit.
+    """
+    import torch
+
+    from rashomon_cli.science.problem import fresh_buffers
+    from rashomon_cli.science.training import layer_randomness
+
+    x, y = (values[:2] for values in next(iter(problem.train)))
+    theta = problem.layout.flatten(dict(problem.module.named_parameters()))
+    buffers = fresh_buffers(problem.module)
+    hint = f"one input has the shape {found.input_shape}; --debug shows the place"
+    with torch.no_grad(), layer_randomness(torch.Generator().manual_seed(0).get_state()):
+        for training in (True, False):
+            problem.module.train(training)
+            with _translated(f"{model} and {what} do not fit", hint):
+                outputs: object = problem.outputs(theta, buffers, x)
+            if not isinstance(outputs, torch.Tensor):
+                mode, kind = "training" if training else "evaluation", type(outputs).__name__
+                way = "return the logits alone, as torchvision:googlenet(aux_logits=False) does"
+                raise Refused(f"{model} gives {kind} in {mode} mode, no tensor", way)
+        with _translated(f"{loss} fails on outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}", hint):
+            each: object = problem.loss(outputs, y)
+    if not isinstance(each, torch.Tensor) or each.shape != y.shape[:1]:
+        given = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
+        raise Refused(f"{loss} gives {given} for {len(y)} examples", "it must return one value each: (N,)")
+    if problem.classifies and (outputs.ndim != 2 or outputs.shape[1] < found.num_classes):
+        raise Refused(f"{model} gives outputs {tuple(outputs.shape)} for {found.num_classes} classes")
+
+
+@contextmanager
+def _translated(words: str, hint: str) -> Iterator[None]:
+    """Errors of the user's code as one line.
+
+    Raises:
+        Refused: if there is one.
+        OutOfMemoryError: as it is.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Refused(f"{words}: {reason}", hint) from error
 
 
 def _loss(name: str) -> Loss:

@@ -13,7 +13,8 @@ from rashomon_cli.core.errors import Damaged, Refused, UsageError
 from rashomon_cli.core.specs import Reference, parse_reference
 from rashomon_cli.operations import problems, weights
 from rashomon_cli.operations.context import Context
-from rashomon_cli.sources import builders, data
+from rashomon_cli.sources import builders, data, imports
+from rashomon_cli.sources.arrays import Statistics
 from rashomon_cli.store import Parent, Run
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rashomon_cli.science.paths import Path
 
 REFRESH_SAMPLES = 5000
+_GREY_LEVEL = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def problems_of(context: Context, run: Run, float64: bool = False) -> dict[str, 
 
 
 def load_problem(context: Context, run: Run, device: torch.device, float64: bool = False) -> problems.Loaded:
-    """The problem that a model or path was made for: its builder, its data, its loss.
+    """The problem that a model or path was made for: its builder, its data and how they are normalised, its loss.
+
+    What changed since is told: the builder's file or package, the data's files, what they hold, the loss.
 
     Raises:
         UsageError: if the builder's file or the data are gone.
@@ -118,7 +122,7 @@ def load_problem(context: Context, run: Run, device: torch.device, float64: bool
     for warning in (other_builder, other_data, other_loss):
         if warning is not None:
             context.note(warning)
-    return problems.load(
+    loaded = problems.load(
         context,
         builder,
         source,
@@ -126,7 +130,42 @@ def load_problem(context: Context, run: Run, device: torch.device, float64: bool
         device=device,
         float64=float64,
         weight_decay=float(record.config["weight_decay"]),
+        statistics=problems.statistics_of(record.data),
     )
+    # Runs of the first versions do not say what their data held.
+    then, now = record.data.get("content", loaded.data.content), loaded.data.content
+    if then != now:
+        context.note(imports.changed(f"what {source.spec} holds", then, now))
+    return loaded
+
+
+def check_statistics(a: Subject, b: Subject) -> None:
+    """Refuse two models whose images are normalised so differently that each is another function for the other's.
+
+    Statistics of two samples of the same images differ a little: less than one grey level is no difference.
+
+    Raises:
+        Refused: if they differ, or those of one are missing.
+    """
+    found = [problems.statistics_of(subject.run.record.data or {"mean": None}) for subject in (a, b)]
+    if found[0] is None and found[1] is None:
+        return
+    if found[0] is not None and found[1] is not None:
+        (mean, std), (mean_b, std_b) = (np.array(each) for each in found)
+        if mean.shape == mean_b.shape:
+            black, white = (np.abs(std * ((pixel - mean) / std - (pixel - mean_b) / std_b)) for pixel in (0, 1))
+            if max(black.max(), white.max()) < _GREY_LEVEL:
+                return
+    words = " and ".join(f"{subject.label} by {_shown(each)}" for subject, each in zip((a, b), found))
+    raise Refused(f"the images of the two models are normalised differently: {words}", "name models of one normalisation")
+
+
+def _shown(statistics: Statistics | None) -> str:
+    """Statistics in words."""
+    if statistics is None:
+        return "nothing"
+    mean, std = (",".join(f"{value:.3g}" for value in values) for values in statistics)
+    return f"mean {mean}, std {std}"
 
 
 def load_model(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rashomon_cli.core.errors import Damaged
 from rashomon_cli.store import root
-from rashomon_cli.store.findings import Finding, Report, shown, told
 from rashomon_cli.store.catalog import Row
+from rashomon_cli.store.findings import Finding, Report, shown, told
 from rashomon_cli.store.folders import folders_in, is_draft, names_in, present_runs
 from rashomon_cli.store.inspection import Inspector, damaged_parts, document
 from rashomon_cli.store.library import Library

@@ -12,7 +12,7 @@ from rashomon_cli.core.errors import Damaged
 from rashomon_cli.store import durable, seals
 from rashomon_cli.store.catalog import Row
 from rashomon_cli.store.findings import Finding, shown, told
-from rashomon_cli.store.folders import names_in, is_draft
+from rashomon_cli.store.folders import is_draft, names_in
 from rashomon_cli.store.names import is_id
 from rashomon_cli.store.records import Artifact, Label, Parent, Request, RunRecord, read
 from rashomon_cli.store.rows import parsed, read_record, row_of_folder

@@ -136,7 +136,8 @@ class _Bin:
     def emptied(self) -> Swept:
         """Delete everything for good, and tell of it."""
         for each, paths in self._gone:
-            if all([destroy(path) for path in paths]):
+            left = [path for path in paths if not destroy(path)]
+            if not left:
                 self._swept.dropped.append(each)
             else:
                 self.spare(each, f"cannot be deleted as a whole; what is left of it is in {self._trash}")

@@ -45,9 +45,7 @@ def remove(store: Library, references: Sequence[str], *, force: bool = False) ->
         store.trash_folder.mkdir(exist_ok=True)
         for run in sorted(rows, reverse=True):
             index.forget(run)
-            put_away(
-                store.trash_folder, store.trash_folder / run
-            )  # an older copy, if the run came from elsewhere since
+            put_away(store.trash_folder, store.trash_folder / run)  # an older copy of it
             durable.move(store.runs_folder / run, store.trash_folder / run)
     return list(rows.values())
 

@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +19,7 @@ def test_the_whole_chain_takes_a_store_options_and_runs(store):
     path = connect(store, a=a, b=b.name, epochs=1, points=3, samples=100, name="ab")
     measured = probe(store, run=path, points=3, what="loss", loss_samples=50)
     small = prune(store, run=a, thr=0.01, epochs=1, epsilon=10.0, l1_step="subgradient")
-    alike = compare(store, models=[a, b, small], ood="digits")
+    alike = compare(store, models=[a, b, small], ood=["digits", "digits(train=9)"])
     runs = [a, b, path, measured, small, alike]
     assert all(isinstance(run, Run) for run in runs)
     assert [run.kind for run in runs] == ["model", "model", "path", "measurement", "model", "comparison"]
@@ -34,6 +35,25 @@ def test_a_config_does_as_well_as_options_and_not_both(store):
     assert (run.name, train(store, config).id, train(store, **TINY, seed=3).id) == ("mine", run.id, run.id)
     with pytest.raises(TypeError, match="not both: seed"):
         train(store, config, seed=4)
+
+
+def test_the_store_of_a_call_is_a_store(tmp_path):
+    with pytest.raises(TypeError, match=r"write Store\.open"):
+        train(str(tmp_path), **TINY)
+
+
+def test_a_context_can_be_used_again_for_other_files(store, tmp_path):
+    context = Context(store)
+    (tmp_path / "d.npz").write_bytes(b"")
+    sizes = []
+    for count in (40, 60):
+        x, y = np.zeros((count, 3), np.float32), np.arange(count) % 2
+        np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+        run = train(context, **TINY | {"data": f"npz:{tmp_path}/d.npz"})
+        sizes.append(run.record.data["train_count"])
+    assert sizes == [40, 60]
+    with pytest.raises(UsageError, match="--device"):
+        train(context, **TINY, device="banana")
 
 
 @pytest.mark.parametrize(
