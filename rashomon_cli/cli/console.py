@@ -25,6 +25,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rashomon_cli.cli import streams
+from rashomon_cli.core.text import printable
 
 if TYPE_CHECKING:
     from rashomon_cli.core.results import Metric
@@ -120,14 +121,14 @@ def show_json(value: Any) -> None:
 def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
     """Headline numbers: scalars one a line, lists side by side as a table over points."""
     out = Out()
-    out.print(title, soft_wrap=True)
+    out.print(printable(title), soft_wrap=True)
     lists = {k: v for k, v in metrics.items() if isinstance(v, list)}
     scalars = {k: v for k, v in metrics.items() if not isinstance(v, list) and not k.endswith("_stderr")}
     if scalars:
         width = max(map(len, scalars))
         for name, value in scalars.items():
             error = metrics.get(f"{name}_stderr")
-            print(f"  {name:<{width}}  {number(value)}{plus_minus(error)}")
+            print(printable(f"  {name:<{width}}  {number(value)}{plus_minus(error)}"))
     if lists:
         estimates = [name for name in lists if not name.endswith("_stderr") and name != "t"]
         rows = [
@@ -144,6 +145,7 @@ def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:
     """A plain table; on a narrow terminal, where it does not fit, one block of lines a row."""
+    heads, rows = [printable(head) for head in heads], [[printable(cell) for cell in row] for row in rows]
     widths, across = _widths(heads, rows), room()
     if across is not None and sum(widths) > across:
         for row in rows:
@@ -158,6 +160,7 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Seq
 
 def show_pairs(pairs: Mapping[str, str]) -> None:
     """Words side by side with what they stand for; long values wrap on a terminal."""
+    pairs = {printable(head): printable(value) for head, value in pairs.items()}
     width, across = max(map(len, pairs), default=0), room()
     for head, value in pairs.items():
         lines = (

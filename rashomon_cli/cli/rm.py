@@ -23,6 +23,4 @@ def command(config: RmConfig, common: Common) -> None:
     for entry in removed:
         print(entry.id if common.quiet else f"{entry.id} {entry.name} is in the trash")
     if not common.quiet:
-        show_note(
-            "rashomon restore brings runs back; rashomon gc deletes those for good that no run of the store was made from"
-        )
+        show_note("rashomon restore brings runs back; rashomon gc deletes those that no run of the store was made from")

@@ -12,6 +12,7 @@ from rashomon_cli.cli import console
 from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common
 from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.text import printable
 from rashomon_cli.operations.show import Node, lineage, show
 from rashomon_cli.store import Run, Store
 
@@ -72,12 +73,12 @@ def _position(name: str, t: float | None) -> str:
 
 
 def _tree(node: Node, above: Tree | None = None) -> Tree:
-    name = node.run.name if node.run else f"{node.id} (not in this store)"
+    name = node.run.name if node.run else printable(f"{node.id} (not in this store)")
     text = Text(f"→ {name}" if node.chosen else name, style="bold" if node.chosen else "")
     if node.run:
-        text.append(f"  {node.run.kind}, {node.run.operation}", style="dim")
+        text.append(printable(f"  {node.run.kind}, {node.run.operation}"), style="dim")
     if node.link:
-        text.append(f"  as {_position(node.link.role, node.link.t)}", style="dim")
+        text.append(printable(f"  as {_position(node.link.role, node.link.t)}"), style="dim")
     if node.repeated:
         text.append("  … as above", style="dim")
     tree = Tree(text) if above is None else above.add(text)

@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rashomon_cli.core.errors import Refused
+from pydantic import field_validator
+
+from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, argument, option
 from rashomon_cli.operations import digests, problems, weights
+from rashomon_cli.operations.cards import Deviation, Mean, statistics_beside
 from rashomon_cli.operations.casts import Cast
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.states import space
 from rashomon_cli.sources import builders, checkpoints, places
+from rashomon_cli.sources.arrays import Statistics
 from rashomon_cli.store import Job, Run, Store, durable
 
 if TYPE_CHECKING:
@@ -32,7 +36,15 @@ class ImportConfig(Config):
     loss: str = option("cross-entropy", "Loss: cross-entropy, mse, or module:function giving one value an example.")
     weight_decay: float = option(0.0, "L2 penalty of its training, for connect and probe.", ge=0)
     augment: Literal["auto", "crop-flip", "none"] = option("auto", "Augmentation of its training; auto: by the data.")
+    mean: Mean | None = option(None, "Mean of each channel that images were normalised by, or one for all; in [0, 1].")
+    std: Deviation | None = option(None, "Standard deviation of each channel, beside --mean; in (0, 1].")
+    plain: bool = option(False, "Images were taken as they are, in [0, 1]: --mean 0 --std 1.", flag="--plain")
     mask: Path | None = option(None, "Pruning mask, as export writes it: it holds from now on.", reference=True)
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else (value,) if isinstance(value, int | float) else value
 
 
 def import_(context: Context | Store, config: ImportConfig | None = None, /, **options: Any) -> Run:
@@ -66,8 +78,11 @@ def plan(context: Context, config: ImportConfig) -> Plan:
     builder = builders.resolve(config.model)
     source = context.source(config.data)
     problems.check_loss(config.loss)
+    digest = durable.sha256(config.file)
+    given = _given(config)
+    statistics = given or statistics_beside(config.file, digest)
     found = {
-        "file": durable.sha256(config.file),
+        "file": digest,
         "mask": durable.sha256(config.mask) if config.mask else None,
         "data": source.fingerprint,
         "builder": builder.sha256,
@@ -75,8 +90,18 @@ def plan(context: Context, config: ImportConfig) -> Plan:
     }
 
     def load() -> problems.Loaded:
-        decay = config.weight_decay
-        return problems.load(context, builder, source, config.loss, device=context.torch_device(), weight_decay=decay)
+        loaded = problems.load(
+            context,
+            builder,
+            source,
+            config.loss,
+            device=context.torch_device(),
+            weight_decay=config.weight_decay,
+            statistics=statistics,
+        )
+        if given and not loaded.data.is_images:
+            raise UsageError(f"--mean, --std and --plain are for images, {source.spec} has none", "leave them out")
+        return loaded
 
     def steps() -> list[Step]:
         both = source.load(context.store.cache)
@@ -84,12 +109,13 @@ def plan(context: Context, config: ImportConfig) -> Plan:
 
     return Plan(
         "import",
-        config.record()
+        {name: value for name, value in config.record().items() if name not in ("mean", "std", "plain")}
+        | ({"mean": list(statistics[0]), "std": list(statistics[1])} if statistics else {})
         | {
             "model": str(builder.spec),
             "data": str(source.spec),
             "loss": places.bare(config.loss),
-            "file": found["file"],
+            "file": digest,
         },
         suggestion=config.file.stem,
         told=(),
@@ -98,6 +124,22 @@ def plan(context: Context, config: ImportConfig) -> Plan:
         carry_out=lambda job: _carry_out(context, config, job, load),
         fingerprints={what: digest for what, digest in found.items() if digest},
     )
+
+
+def _given(config: ImportConfig) -> Statistics | None:
+    """Mean and standard deviation as asked for.
+
+    Raises:
+        UsageError: if there is one without the other, or they contradict.
+    """
+    if config.plain and (config.mean or config.std):
+        raise UsageError("--plain is --mean 0 --std 1, and others are given", "leave out --plain, or --mean and --std")
+    if bool(config.mean) != bool(config.std) or len(config.mean or ()) != len(config.std or ()):
+        counts = " and ".join(str(len(values or ())) for values in (config.mean, config.std))
+        raise UsageError(f"--mean and --std have {counts} numbers", "--mean 0.49,0.48,0.45 --std 0.25,0.24,0.26")
+    if config.plain:
+        return (0.0,), (1.0,)
+    return (config.mean, config.std) if config.mean and config.std else None
 
 
 def _carry_out(context: Context, config: ImportConfig, job: Job, load: Callable[[], problems.Loaded]) -> Run:
@@ -121,8 +163,14 @@ def _carry_out(context: Context, config: ImportConfig, job: Job, load: Callable[
     buffers = {name: named[name] for name in untrained(module)}
     mask = _mask(mask_file, loaded, theta) if mask_file else None
     context.note(f"the weights are those of {config.file.name}, SHA-256 {job.request.fingerprints['file']}")
+    if checkpoint.prefix:
+        context.note(f"the prefix {checkpoint.prefix} was taken off every name")
     for note in cast.notes:
         context.note(note)
+    if loaded.data.is_images and not _given(config):
+        mean, std = (",".join(f"{value:.4g}" for value in loaded.data_record[name]) for name in ("mean", "std"))
+        whose = "its card says" if "mean" in job.request.config else f"the training images of {loaded.source.spec} are"
+        context.note(f"images are normalised as {whose}: --mean {mean} --std {std}")
     splits = {split: loaded.batches(split) for split in ("train", "test")}
     context.progress.start("evaluate", sum(batches.steps for batches in splits.values()))
     final = {s: evaluation.evaluate(problem, theta, buffers, b, context.progress.tick) for s, b in splits.items()}

@@ -111,7 +111,8 @@ def sweep(context: Context, models: list[Subject], sets: list[Images], device: t
                     values = _predict(context, loaded, point, images, subject)
                 if not np.isfinite(values).all():
                     raise Refused(f"{subject.label} gives outputs that are not finite", "name models without it")
-                if images is not None or loaded.data.content == data_of(subject.run).get("content"):
+                # Of data that are no longer those of the run the figures are not the run's.
+                if images is not None or not subjects.changed_content(subject.run, loaded.data):
                     context.store.cache.save(_key(context, subject, images), {"values": values})
                 found[subject, images] = values
     return found
@@ -152,7 +153,8 @@ def _key(context: Context, subject: Subject, images: Images | None) -> str:
     builder, warning = builders.of_record(record.builder)
     if warning:
         context.note(warning)
-    what = [data_of(subject.run).get("content")] if images is None else [images.content, images.choice]
+    kept = data_of(subject.run)
+    what = [kept["fingerprint"], kept.get("content")] if images is None else [images.content, images.choice]
     text = json.dumps([parent.id, parent.sha256, parent.t, builder.sha256, *what])
     return f"{'figures' if images is None else 'predictions'}-{hashlib.sha256(text.encode()).hexdigest()}"
 

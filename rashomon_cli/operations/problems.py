@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rashomon_cli.core.errors import Refused, no_such
 from rashomon_cli.core.results import Variable
-from rashomon_cli.operations.context import Context
 from rashomon_cli.core.specs import Spec
+from rashomon_cli.operations.context import Context
 from rashomon_cli.sources import builders, data, imports, places
 from rashomon_cli.sources.arrays import Statistics
 
@@ -177,6 +177,8 @@ def load(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         module = builder.make(found.input_shape, found.num_classes).to(device=device, dtype=dtype)
+    if any(torch.nn.parameter.is_lazy(value) for value in (*module.parameters(), *module.buffers())):
+        raise Refused(f"the model {builder.spec} has lazy layers", "give them their sizes: Linear for LazyLinear")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise Refused(
             f"the model {builder.spec} has no parameters that are trained", "requires_grad=False freezes them"
@@ -212,18 +214,26 @@ def _check(problem: Problem, found: data.Data, model: str, loss: str, what: Spec
         for training in (True, False):
             problem.module.train(training)
             with _translated(f"{model} and {what} do not fit", hint):
-                outputs: object = problem.outputs(theta, buffers, x)
-            if not isinstance(outputs, torch.Tensor):
-                mode, kind = "training" if training else "evaluation", type(outputs).__name__
+                outputs = problem.outputs(theta, buffers, x)
+            if (kind := _no_tensor(outputs)) is not None:
+                mode = "training" if training else "evaluation"
                 way = "return the logits alone, as torchvision:googlenet(aux_logits=False) does"
                 raise Refused(f"{model} gives {kind} in {mode} mode, no tensor", way)
-        with _translated(f"{loss} fails on outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}", hint):
-            each: object = problem.loss(outputs, y)
-    if not isinstance(each, torch.Tensor) or each.shape != y.shape[:1]:
-        given = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
+        way = "it takes outputs and targets, and returns one value each: (N,)"
+        with _translated(f"{loss} fails on outputs {tuple(outputs.shape)} and targets {tuple(y.shape)}", way):
+            each = problem.loss(outputs, y)
+    given = _no_tensor(each) or tuple(each.shape)
+    if given != y.shape[:1]:
         raise Refused(f"{loss} gives {given} for {len(y)} examples", "it must return one value each: (N,)")
     if problem.classifies and (outputs.ndim != 2 or outputs.shape[1] < found.num_classes):
         raise Refused(f"{model} gives outputs {tuple(outputs.shape)} for {found.num_classes} classes")
+
+
+def _no_tensor(value: object) -> str | None:
+    """What a function of the user's gave instead of a tensor."""
+    import torch
+
+    return None if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 @contextmanager

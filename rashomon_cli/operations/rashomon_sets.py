@@ -69,12 +69,14 @@ def _identity(entry: Model) -> str | None:
     builder, data = entry.record.get("builder"), entry.record.get("data")
     if not isinstance(builder, dict) or not isinstance(data, dict):
         return None
-    if not isinstance(builder.get("arguments"), dict) or not {"spec", "fingerprint"} <= data.keys():
+    if not isinstance(builder.get("target"), str) or not isinstance(builder.get("arguments"), dict):
         return None
-    told = [builder.get("target"), builder["arguments"], builder.get("sha256"), data["fingerprint"]]
+    if not {"spec", "fingerprint"} <= data.keys():
+        return None
+    told = [builder["target"], builder["arguments"], builder.get("sha256"), data["fingerprint"]]
     return json.dumps([*told, entry.record["config"].get("loss")], sort_keys=True)
 
 
 def _name(entry: Model) -> str:
     builder = entry.record["builder"]
-    return f"{Spec(builder.get('target'), builder['arguments'])}, {entry.record['data']['spec']}"
+    return f"{Spec(builder['target'], builder['arguments'])}, {entry.record['data']['spec']}"

@@ -14,7 +14,7 @@ from rashomon_cli.core.specs import Reference, parse_reference
 from rashomon_cli.operations import problems, weights
 from rashomon_cli.operations.context import Context
 from rashomon_cli.sources import builders, data, imports
-from rashomon_cli.sources.arrays import Statistics
+from rashomon_cli.sources.arrays import Data, Statistics
 from rashomon_cli.store import Parent, Run
 
 if TYPE_CHECKING:
@@ -132,11 +132,15 @@ def load_problem(context: Context, run: Run, device: torch.device, float64: bool
         weight_decay=float(record.config["weight_decay"]),
         statistics=problems.statistics_of(record.data),
     )
-    # Runs of the first versions do not say what their data held.
-    then, now = record.data.get("content", loaded.data.content), loaded.data.content
-    if then != now:
-        context.note(imports.changed(f"what {source.spec} holds", then, now))
+    if changed_content(run, loaded.data):
+        context.note(imports.changed(f"what {source.spec} holds", record.data["content"], loaded.data.content))
     return loaded
+
+
+def changed_content(run: Run, now: Data) -> bool:
+    """Whether a run's data hold something else now; unknown, so False, of runs of the first versions."""
+    then = (run.record.data or {}).get("content")
+    return then is not None and then != now.content
 
 
 def check_statistics(a: Subject, b: Subject) -> None:
@@ -157,7 +161,9 @@ def check_statistics(a: Subject, b: Subject) -> None:
             if max(black.max(), white.max()) < _GREY_LEVEL:
                 return
     words = " and ".join(f"{subject.label} by {_shown(each)}" for subject, each in zip((a, b), found))
-    raise Refused(f"the images of the two models are normalised differently: {words}", "name models of one normalisation")
+    raise Refused(
+        f"the images of the two models are normalised differently: {words}", "name models of one normalisation"
+    )
 
 
 def _shown(statistics: Statistics | None) -> str:

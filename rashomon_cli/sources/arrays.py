@@ -117,7 +117,7 @@ class Data:
         return means, deviations
 
 
-def normalisation(data: Data, given: Statistics | None) -> tuple[list[float], list[float]] | None:
+def normalisation(data: Data, given: Statistics | None) -> Statistics | None:
     """The statistics that inputs are normalised by.
 
     Args:
@@ -129,13 +129,10 @@ def normalisation(data: Data, given: Statistics | None) -> tuple[list[float], li
         Mean and standard deviation of each channel; None without images.
 
     Raises:
-        Refused: if they are given for what is no image, or for another number of channels.
+        Refused: if they are given for another number of channels.
     """
-    if given is None:
-        own = data.statistics()
-        return None if own is None else (list(own[0]), list(own[1]))
-    if not data.is_images:
-        raise Refused("mean and std are those of uint8 images, and the data are none", "leave them out")
+    if given is None or not data.is_images:
+        return data.statistics()
     channels = data.input_shape[0]
     if any(len(values) not in (1, channels) for values in given):
         counts = " and ".join(str(len(values)) for values in given)

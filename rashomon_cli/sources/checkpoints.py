@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
-_NESTED = ("state_dict", "model", "model_state_dict", "net")
+_NESTED = ("state_dict", "model", "model_state_dict", "net", "module", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
-_HINT = "save plain weights: safetensors.torch.save_file(module.state_dict(), 'model.safetensors')"
+_HINT = "save plain weights: safetensors.torch.save_model(module, 'model.safetensors')"  # save_file takes no tied ones
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,38 @@ class Checkpoint:
     Attributes:
         shapes: by name.
         read: gives one tensor.
+        prefix: what was taken off before every name.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], Tensor]
+    prefix: str = ""
 
     def unwrapped(self, wanted: Collection[str]) -> Checkpoint:
-        """Without the prefixes that ``DataParallel`` and ``torch.compile`` put before every name.
+        """Without what stands before every name: the attribute of a wrapper, such as ``model.`` or ``module.``.
 
         Args:
             wanted: the names that the module has.
 
         Returns:
-            The same tensors.
+            The same tensors: under names of the module where one prefix before all makes them so; else without those
+            of ``DataParallel`` and ``torch.compile``.
         """
+        first = next(iter(self.shapes), "")
+        ends = [name for name in wanted if first == name or first.endswith(f".{name}")]
+        for end in sorted(ends, key=len, reverse=True):
+            found = self._without(first.removesuffix(end))
+            if found is not None and all(name in wanted for name in found.shapes):
+                return found
+        found = next((found for prefix in _PREFIXES if (found := self._without(prefix)) is not None), None)
+        return found.unwrapped(wanted) if found else self
 
-        def on_all(names: Collection[str]) -> list[str]:
-            return [prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in names)]
-
-        prefix = next((found for found in on_all(self.shapes) if found not in on_all(wanted)), None)
-        if prefix is None or not self.shapes:
-            return self
+    def _without(self, prefix: str) -> Checkpoint | None:
+        """The same tensors without a prefix; None where a name does not begin with it."""
+        if not self.shapes or not all(name.startswith(prefix) for name in self.shapes):
+            return None
         shapes = {name.removeprefix(prefix): shape for name, shape in self.shapes.items()}
-        return Checkpoint(shapes, lambda name: self.read(prefix + name)).unwrapped(wanted)
+        return Checkpoint(shapes, lambda name: self.read(prefix + name), self.prefix + prefix)
 
 
 def check_name(path: Path) -> None:
@@ -120,8 +129,7 @@ def _state_dict(content: Any, what: str) -> dict[str, Tensor]:
     """
     from torch import Tensor
 
-    if isinstance(content, dict):
-        content = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
+    content = _inner(content, what)
     if not isinstance(content, dict) or not content:
         raise Refused(f"{what} holds {type(content).__name__}, no state dict", _HINT)
     tensors: dict[str, Tensor] = {}
@@ -130,9 +138,39 @@ def _state_dict(content: Any, what: str) -> dict[str, Tensor]:
             raise Refused(f"{what} has an entry whose name is {type(name).__name__}", _HINT)
         if isinstance(value, Tensor):
             tensors[name] = _dense(value.detach(), name, what)
-        elif name.rpartition(".")[2] != "_extra_state":
+        elif not _is_extra(name):
             raise Refused(f"{name} of {what} is {type(value).__name__}, no tensor", _HINT)
     return tensors
+
+
+def _inner(content: Any, what: str) -> Any:
+    """The state dict in a training checkpoint: under a usual name, or the only one there is; else the content itself.
+
+    Raises:
+        Refused: if there are several.
+    """
+    from torch import Tensor
+
+    if not isinstance(content, dict):
+        return content
+    if usual := [content[key] for key in _NESTED if isinstance(content.get(key), dict)]:
+        return usual[0]
+    found = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, dict)
+        and value
+        and all(isinstance(tensor, Tensor) for tensor in value.values())
+        and not _is_extra(name)
+    }
+    if len(found) > 1:
+        raise Refused(f"{what} holds several state dicts: {', '.join(map(str, found))}", _HINT)
+    return next(iter(found.values()), content)
+
+
+def _is_extra(name: Any) -> bool:
+    """Whether an entry of a state dict is what a module of the user's keeps besides tensors."""
+    return isinstance(name, str) and name.rpartition(".")[2] == "_extra_state"
 
 
 def _dense(value: Tensor, name: str, what: str) -> Tensor:

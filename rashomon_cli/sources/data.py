@@ -15,7 +15,8 @@ from rashomon_cli.core.errors import RashomonError, Refused, UsageError, no_such
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.core.specs import Spec, parse_spec
 from rashomon_cli.sources import imports, places
-from rashomon_cli.sources.arrays import NAMES, Data, Statistics, normalisation
+from rashomon_cli.sources.arrays import NAMES, Statistics, normalisation
+from rashomon_cli.sources.arrays import Data as Data
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def record(source: Source, data: Data, statistics: Statistics | None = None) -> 
         JSON values.
 
     Raises:
-        Refused: if the statistics are not for these data.
+        Refused: if the statistics are for another number of channels.
     """
     statistics = normalisation(data, statistics)
     return {

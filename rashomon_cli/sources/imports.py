@@ -44,10 +44,10 @@ def source_file(target: str) -> Path | None:
         found = importlib.util.find_spec(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
-            raise _failed(module, error) from error
+            raise UsageError(*_failed(module, error)) from error
         found = None
     except (Exception, SystemExit) as error:  # of the packages around it, which are run to find it
-        raise _failed(module, error) from error
+        raise UsageError(*_failed(module, error)) from error
     if found is None:
         raise UsageError(f"no module {module!r} can be imported", "install it, or name a file: path/to/file.py:factory")
     return Path(found.origin) if found.origin and Path(found.origin).is_file() else None
@@ -85,7 +85,7 @@ def load(target: str) -> Any:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise _failed(module_name, error) from error
+        raise UsageError(*_failed(module_name, error)) from error
     if not hasattr(module, name):
         raise UsageError(f"{module_name} has no {name!r}", f"name a function of it: {module_name}:FUNCTION")
     return getattr(module, name)
@@ -98,7 +98,8 @@ def _run(path: Path) -> ModuleType:
     if internal in sys.modules:
         return sys.modules[internal]
     spec = importlib.util.spec_from_file_location(internal, path)
-    assert spec is not None and spec.loader is not None  # of a name that ends in .py
+    assert spec is not None  # of a name that ends in .py
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[internal] = module
     try:
@@ -127,9 +128,10 @@ def _check_unchanged(module: str, path: Path | None) -> None:
         )
 
 
-def _failed(module: str, error: BaseException) -> UsageError:
+def _failed(module: str, error: BaseException) -> tuple[str, str]:
+    """What is told of a module that cannot be imported, and the hint."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return UsageError(f"importing {module} failed: {reason}", "see --debug")
+    return f"importing {module} failed: {reason}", "see --debug"
 
 
 def _see_working_folder() -> None:

@@ -110,8 +110,15 @@ class Catalog:
         return dict(self._connection.execute("SELECT id, CASE finished WHEN 1 THEN stamp END FROM runs").fetchall())
 
     def names(self) -> dict[str, str]:
-        """The present name of every run by id, oldest first."""
-        return dict(self._connection.execute("SELECT id, name FROM runs ORDER BY id").fetchall())
+        """The present name of every run by id, oldest first.
+
+        Raises:
+            sqlite3.DatabaseError: if one is no text.
+        """
+        found = dict(self._connection.execute("SELECT id, name FROM runs ORDER BY id").fetchall())
+        if not all(isinstance(name, str) for name in found.values()):
+            raise sqlite3.DatabaseError("a name in the catalog was altered")
+        return found
 
     def rows(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[Row]:
         """Rows in the order of their ids, which is the order of their beginnings.

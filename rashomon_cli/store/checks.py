@@ -64,11 +64,11 @@ def _inspector(store: Library, *, read_data: bool) -> Inspector:
 def _again(store: Library, run: str, found: Sequence[Finding], *, read_data: bool) -> tuple[Row | None, list[Finding]]:
     """A run's row and what is wrong with it still: it may have been published, named or removed at that moment."""
     row = next(iter(store.rows("id = ?", (run,))), None)
-    seen = {(finding.file, finding.problem) for finding in found}
+    seen = {finding.file for finding in found}
     later = list(_inspector(store, read_data=read_data).look(run, row))
     if not os.path.isdir(store.runs_folder / run):
         return None, []
-    return row, [finding for finding in later if (finding.file, finding.problem) in seen]
+    return row, [finding for finding in later if finding.file in seen]
 
 
 def _of_the_store(store: Library, *, read_data: bool) -> Iterator[Finding]:

@@ -88,6 +88,8 @@ class Inspector:
             if problem:
                 yield artifact.path, problem, ""
         known = {"run.json", "request.json", "label.json", *(artifact.path for artifact in record.artifacts)}
+        if not os.access(folder, os.R_OK):
+            yield ".", "cannot be listed", ""
         for name in names_in(folder):
             if name not in known and name != "parts" and not is_draft(name):
                 yield name, "does not belong to the run", f"move it out of {folder}"

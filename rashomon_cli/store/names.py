@@ -20,7 +20,7 @@ def check_name(name: str, what: str = "name") -> None:
     """Refuse what cannot be a run's name or tag.
 
     Raises:
-        UsageError: if it has other characters than letters, digits and ``. _ + = -``, is too long, or a name like an id.
+        UsageError: if it has other characters than letters, digits and ``. _ + = -``, is too long, or is like an id.
     """
     if not _NAME.fullmatch(name):
         words = "letters, digits and . _ + = - only, 120 at most"

@@ -92,9 +92,8 @@ def read_record(folder: Path) -> RunRecord:
     """
     record = read(folder / "run.json", RunRecord)
     if record.id != folder.name:
-        raise Damaged(
-            f"run.json of run {folder.name} is that of run {printable(record.id)}", "restore the folder from a copy"
-        )
+        other = printable(record.id)
+        raise Damaged(f"run.json of run {folder.name} is that of run {other}", "restore the folder from a copy")
     return record
 
 

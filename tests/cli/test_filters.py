@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rashomon_cli.core.results import Result
-from rashomon_cli.store import Parent
+from rashomon_cli.store import Parent, durable
 from rashomon_cli.store.trash import remove
 
 DATA = {"spec": "digits", "fingerprint": "f"}
@@ -65,8 +65,10 @@ def here(store, rashomon):
         (["--within", "0"], "a c"),
         (["--within", "0.02"], "a c a-pruned"),
         (["--within", "9"], "a b c d a-pruned"),
-        (["--within", "0.02", "--where", "seed!=1"], "b d"),
-        (["--parent", "a", "--kind", "model", "--within", "0"], "a-pruned"),
+        (["--within", "0.05", "--where", "seed!=1"], "b"),
+        (["--within", "0.02", "--where", "seed!=1"], ""),
+        (["--parent", "a", "--kind", "model", "--within", "0"], ""),
+        (["--parent", "a", "--kind", "model", "--within", "0.01"], "a-pruned"),
     ],
 )
 def test_runs_that_pass(here, filters, names):
@@ -125,3 +127,60 @@ def test_ls_in_json_is_what_show_says(here, rashomon):
     for run in json.loads(here("--json").out)["runs"]:
         shown = json.loads(rashomon("show", run["id"], "--json", "--store", here.store.root).out)
         assert {key: value for key, value in shown.items() if key not in more} == run
+
+
+def publish_odd(store, name, **changes):
+    """A run whose document was made by hand, in the schema that has no digest."""
+    with store.begin("fake", {"name": name}, name=name) as job:
+        run = job.publish("model", metrics={}, measurements={})
+    document = json.loads((run.folder / "run.json").read_bytes())
+    del document["sha256"]
+    durable.write_json(run.folder / "run.json", document | {"schema_version": 1} | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metrics": {"train_loss": "low", "test_accuracy": ["high", None, {}], "t": [[1]]}},
+        {"metrics": {"train_loss": True}},
+        {"builder": {}},
+        {"builder": {"target": "mlp", "arguments": [1]}},
+        {"builder": {"target": ["mlp"], "arguments": {"width": [{}]}}},
+        {"builder": {"arguments": {}}, "data": {"spec": 1, "fingerprint": {}}},
+        {"data": {"x": 1}},
+        {"config": {"loss": {"a": [1]}, "seed": {}}},
+        {"data": {}, "builder": {"x": []}},
+    ],
+    ids=json.dumps,
+)
+def test_odd_documents_make_no_list_fail(here, changes):
+    usual = {
+        "metrics": {"train_loss": 0.1},
+        "builder": {"target": "mlp", "arguments": {"width": 8}, "sha256": None},
+        "data": DATA,
+    }
+    publish_odd(here.store, "odd", **usual | changes)
+    here.store.reindex()
+    for filters in ([], ["--within", "0.05"], ["--where", "train_loss<1,seed=1"], ["--where", "loss!=x"]):
+        for form in ([], ["--json"]):
+            outcome = here(*filters, *form)
+            assert outcome.code == 0, outcome.err
+
+
+def test_sets_of_the_same_name_are_numbered_on_their_own(here):
+    builder = {"arguments": {"width": 8}, "sha256": None}
+    more = {"metrics": {"train_loss": 0.1}, "data": DATA | {"fingerprint": "g"}}
+    publish_odd(here.store, "mlp-2", builder=builder | {"target": "mlp"}, **more)
+    publish_odd(here.store, "cnn-2", builder=builder | {"target": "cnn"}, **more)
+    here.store.reindex()
+    groups = {line.split("  ")[-1].strip() for line in here("--within", "9").out.splitlines()[1:]}
+    one, other = "mlp(width=8), digits", "cnn(width=8), digits"
+    assert groups == {one, f"{one} #2", other, f"{other} #2"}
+
+
+def test_a_specification_passes_however_it_is_written(here):
+    for name, model in (("wide", "mlp(width=8, depth=2)"), ("deep", "mlp(width=8,depth=3)")):
+        with here.store.begin("fake", {"model": model}, name=name) as job:
+            job.publish("model", metrics={}, measurements={})
+    assert here("--where", "model=mlp(depth=2,width=8)").out.splitlines()[1].startswith("wide ")
+    assert len(here("--where", "model!=mlp(depth=2,width=8)", "-q").out.split()) == 1

@@ -119,3 +119,14 @@ def test_names_with_brackets_or_markup_cannot_break_the_output(here, publish):
     publish(here.store, "red", metrics={"[bold]x[/]": 1.0})
     assert "[bold]x[/] 1" in here("ls").out
     assert "[bold]x[/]" in here("show", "red").out
+
+
+def test_no_text_of_a_record_reaches_the_terminal_as_a_command(here, publish):
+    evil = "x\x1b[2Jy\n"
+    parent = here.store.find("first")
+    publish(here.store, "red", operation=evil, parents=[(parent, evil, None)], metrics={evil: 1.0, "list": [evil]})
+    for command in (["ls"], ["show", "red"], ["show", "red", "--lineage"], ["restore"]):
+        shown = here(*command)
+        assert shown.code == 0
+        assert "\x1b" not in shown.out
+    assert r"x\x1b[2Jy\n" in here("ls").out

@@ -129,6 +129,7 @@ def test_garbage_is_collected_after_it_was_announced(here):
     assert json.loads(here("gc", "--json").out) == {
         "dropped": [{"what": "removed run", "name": "other", "bytes": size}],
         "bytes": size,
+        "spared": [],
         "dry_run": False,
     }
     assert trashed(here.store) == []
@@ -221,3 +222,23 @@ def test_every_command_has_an_example_and_needs_a_store(rashomon, command):
     assert f"Example: rashomon {command}" in rashomon(command, "--help").out
     words = {"tag": ["a", "b"], "rm": ["a"]}.get(command, [])
     assert rashomon(command, *words).code == 10
+
+
+def test_gc_says_what_it_spares_and_why(here):
+    run = here.store.find("model")
+    assert "that no run of the store was made from" in here("rm", "model", "--force").err
+    assert here("gc").out.splitlines() == [
+        f"spared: removed run model ({run.id}): pruned was made from it",
+        "0 bytes freed",
+    ]
+    (spared,) = json.loads(here("gc", "--json").out)["spared"]
+    path = str(here.store.trash_folder / run.id)
+    assert spared == {"what": "removed run", "name": "model", "why": "pruned was made from it", "path": path}
+    assert here("gc", "-q").out == ""
+
+
+def test_a_name_for_no_run_is_refused(here):
+    here("rm", "other")
+    is_error(here("restore", "--name", "x"), 2, "--name is for one run", "rashomon restore")
+    assert here("restore", "other", "other", "--name", "x").code == 0
+    assert names(here) == ["model", "pruned", "x"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,40 @@ def test_predictions_are_those_of_the_model_on_fitted_and_normalised_images(stor
     found = group_of(compare(context_of(store), ood(models=["a", "b"], seed=5)))
     for name, expected in similarity(logits, 5).items():
         assert found[name].values == pytest.approx(expected.values, abs=1e-5), name
+
+
+def test_predictions_are_kept_for_what_the_data_hold_and_not_for_their_file(store, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import numpy as np\nimport rashomon_cli\ndef data():\n"
+        f"    x = np.load({str(tmp_path / 'x.npy')!r})\n"
+        "    return rashomon_cli.Data(x, np.arange(40) % 10, x, np.arange(40) % 10)\n"
+    )
+    found = []
+    for seed in (0, 1):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+        np.save(tmp_path / "x.npy", pixels)
+        run = compare(context_of(store, again=True), ood(ood=f"{tmp_path / 'own.py'}:data", models=["a", "b"]))
+        found.append(run.metrics["cosine_min"])
+    assert found[0] != found[1]
+
+
+def test_figures_on_data_that_changed_are_not_kept(store, tmp_path, monkeypatch):
+    connect(context_of(store, name="ab"), ConnectConfig(a="a", b="b", epochs=1, precision="float32", points=2))
+    load = Source.load
+
+    def other(self, cache=None):
+        made = load(self, cache)
+        return made if self.spec.target == "photos" else replace(made, x_test=255 - made.x_test)
+
+    figures = []
+    for act in (other, load, load):
+        monkeypatch.setattr("rashomon_cli.sources.data.Source.load", act)
+        context = context_of(store, again=True)
+        run = compare(context, ood(models=["ab@0.5", "ab@0"]))
+        figures.append(group_of(run)["test_accuracy"].values.tolist())
+        told = [note for note in context.notes if note.startswith("what digits(train=200) holds changed")]
+        assert bool(told) is (act is other)
+    assert figures[0] != figures[1] == figures[2]
 
 
 def test_the_order_of_names_and_repetitions_do_not_matter(store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def loaded_by(card, folder, monkeypatch):
     monkeypatch.chdir(folder)
     names = {}
     exec("\n".join(card["load"]), names)
-    return names["module"].eval()
+    return names["module"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,13 @@ def test_the_lines_of_a_card_load_the_model_in_plain_pytorch(store, teach, out, 
     with torch.no_grad():
         assert torch.equal(module(x), expected(x))
     assert len(card["load"]) == 3
+    assert not module.training
+    if model.startswith("FILE"):
+        digest = hashlib.sha256((tmp_path / "own.py").read_bytes()).hexdigest()
+        assert card["needs"].startswith(f"the file own.py, SHA-256 {digest}")
+    else:
+        package = {"s": "rashomon-cli", "to": "torchvision", "ti": "timm"}[model[:1] if model[0] == "s" else model[:2]]
+        assert card["needs"] == f"the package {package} {version(package)}"
 
 
 def test_a_card_says_what_the_model_is(zoo, out):

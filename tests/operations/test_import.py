@@ -59,6 +59,11 @@ FORMS = {
     "parameters": lambda state: {n: nn.Parameter(v) if v.is_floating_point() else v for n, v in state.items()},
     "strided": lambda state: {n: v.t().contiguous().t() if v.ndim == 2 else v for n, v in state.items()},
     "double": lambda state: {n: v.double() if v.is_floating_point() else v for n, v in state.items()},
+    "DeepSpeed": lambda state: {"module": state, "global_steps": 3},
+    "weights": lambda state: {"weights": state, "rng": torch.ones(4)},
+    "under any name": lambda state: {"encoder": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}}},
+    "Lightning": lambda state: {"state_dict": prefixed(state, "model."), "pytorch-lightning_version": "2.0"},
+    "within a wrapper": lambda state: prefixed(state, "a.b._orig_mod."),
 }
 
 
@@ -70,6 +75,49 @@ def test_every_usual_form_of_a_checkpoint_gives_the_same_model(module, take, for
     assert {name: value.tolist() for name, value in run.tensors().items()} == {
         name: value.tolist() for name, value in module.state_dict().items()
     }
+
+
+@pytest.mark.parametrize(("prefix", "told"), [("net.inner.", True), ("module.", True), ("", False)])
+def test_what_is_taken_off_before_every_name_is_told(module, take, prefix, told):
+    notes = take(prefixed(module.state_dict(), prefix)).record.notes
+    assert (f"the prefix {prefix} was taken off every name" in notes) is told
+
+
+def test_several_state_dicts_in_a_file_are_not_chosen_from(module, take):
+    with pytest.raises(Refused, match="holds several state dicts: student, teacher"):
+        take({"student": module.state_dict(), "teacher": module.state_dict()})
+
+
+def test_a_mask_of_minus_infinity_is_a_buffer_like_another(store, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n        self.head = nn.Linear(64, 10)\n"
+        "        self.register_buffer('causal', torch.full((3, 3), -torch.inf).triu(1))\n"
+        "    def forward(self, x):\n        return self.head(x.flatten(1)) + self.causal.softmax(1)[0, 1]\n"
+        "def net():\n    return Net()\n"
+    )
+    given = GIVEN | {"model": f"{tmp_path / 'own.py'}:net"}
+    state = {"head.weight": torch.ones(10, 64), "head.bias": torch.zeros(10)}
+    torch.save(state | {"causal": torch.full((3, 3), -torch.inf).triu(1)}, tmp_path / "w.pt")
+    run = import_(store, file=tmp_path / "w.pt", **given)
+    assert run.tensors()["causal"][0].tolist() == [0, -float("inf"), -float("inf")]
+    for name, value in (("overflow.pt", 1e300), ("nan.pt", torch.nan)):
+        torch.save(state | {"causal": torch.full((3, 3), value, dtype=torch.float64)}, tmp_path / name)
+        with pytest.raises(Refused, match=f"causal of {name} holds values that are not finite"):
+            import_(store, file=tmp_path / name, **given)
+
+
+def test_a_digest_of_another_tool_in_the_header_is_none_of_ours(module, store, tmp_path):
+    about = {"sshs_model_hash": "0123456789abcdef" * 4, "about": '{"sha256": "' + "f" * 64 + '"}'}
+    safetensors.torch.save_file(module.state_dict(), tmp_path / "w.safetensors", metadata=about)
+    assert import_(store, file=tmp_path / "w.safetensors", **GIVEN).kind == "model"
+    safetensors.torch.save_file(
+        module.state_dict(), tmp_path / "w.safetensors", metadata={"rashomno": '{"rashomon_sha256": "12"}'}
+    )
+    with pytest.raises(Refused, match="was altered"):
+        import_(store, file=tmp_path / "w.safetensors", **GIVEN)
 
 
 def test_files_of_torch_before_1_6_and_safetensors_are_taken_too(module, store, take, tmp_path):
@@ -93,7 +141,7 @@ def test_an_imported_run_has_the_figures_of_its_module_and_says_where_it_is_from
     assert run.metrics["parameters"] == sum(p.numel() for p in module.parameters())
     assert {"train_loss", "train_accuracy", "test_accuracy"} < set(run.metrics)
     digest = durable.sha256(tmp_path / "weights.pt")
-    assert run.record.notes == [f"the weights are those of weights.pt, SHA-256 {digest}"]
+    assert run.record.notes[0] == f"the weights are those of weights.pt, SHA-256 {digest}"
     assert (run.name, run.kind, run.record.operation, run.record.parents) == ("mine", "model", "import", [])
     assert run.record.config["file"] == digest
 
@@ -114,7 +162,7 @@ def test_other_types_are_cast_and_told(module, take):
     assert run.record.notes[1] == "17 tensors of float16 became float32, without loss"
     fine = {n: v.double() / 3 if v.is_floating_point() else v for n, v in module.state_dict().items()}
     run = take(fine)
-    assert run.record.notes[1:] == [
+    assert run.record.notes[1:3] == [
         "3 tensors of float64 became float32, without loss",  # zeros
         "14 tensors of float64 became float32, which rounds them",
     ]

@@ -98,11 +98,32 @@ def test_a_changed_builder_and_changed_data_are_told(zoo, at, teach, load, own_m
     assert "changed since the run was made" in load(zoo, "own")[0].notes[0]
     teach(zoo, "line", data=regression, loss="mse", epochs=1, lr=0.01)
     assert load(zoo, "line")[0].notes == []
+    held = zoo.find("line").record.data["content"]
     arrays, before = dict(np.load(tmp_path / "line.npz")), data.resolve(regression)
     np.savez(tmp_path / "line.npz", **arrays | {"y_test": arrays["y_test"] + 1})
-    (note,) = load(zoo, "line")[0].notes
+    file, content = load(zoo, "line")[0].notes
     then, now = (source.fingerprint[:12] for source in (before, data.resolve(regression)))
-    assert note == f"the data {regression} changed since the run was made: {then} then, {now} now"
+    assert file == f"the data {regression} changed since the run was made: {then} then, {now} now"
+    assert content.startswith(f"what npz:line.npz holds changed since the run was made: {held[:12]} then, ")
+
+
+def test_what_a_function_returns_now_is_told_though_its_file_is_the_same(zoo, teach, load, tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    (tmp_path / "own.py").write_text(
+        "import numpy as np\nimport rashomon_cli\ndef data():\n"
+        f"    with np.load({str(tmp_path / 'own.npz')!r}) as found:\n        x, y = found['x'], found['y']\n"
+        "    return rashomon_cli.Data(x[:40], y[:40], x[40:], y[40:])\n"
+    )
+    run = teach(zoo, "own", data=f"{tmp_path / 'own.py'}:data", epochs=1, batch_size=20)
+    then = run.record.data["content"]
+    assert load(zoo, "own")[0].notes == []
+    np.savez(tmp_path / "own.npz", x=x + 1, y=y)
+    context, loaded, _ = load(zoo, "own")
+    now = loaded.data_record["content"]
+    assert then != now
+    assert context.notes == [f"what own.py:data holds changed since the run was made: {then[:12]} then, {now[:12]} now"]
+    assert run.record.data["fingerprint"] == loaded.data_record["fingerprint"]
 
 
 def test_a_builder_that_no_longer_fits_its_weights_is_refused(zoo, teach, load, own_model, tmp_path, monkeypatch):

@@ -160,6 +160,18 @@ def test_decoded_images_come_from_the_cache(pictures, tmp_path, monkeypatch):
     assert load(f"folder:{root}(size=3)", cache=cache).input_shape == (3, 3, 3)
 
 
+def test_pixels_of_the_same_size_that_were_edited_are_decoded_again(pictures, tmp_path):
+    root, cache = pictures(ending="bmp"), FolderCache(tmp_path / "cache")
+    first = load(f"folder:{root}", cache=cache)
+    path = root / "train" / "cat" / "1.bmp"
+    size = path.stat().st_size
+    Image.new("RGB", (6, 4), "red").save(path)
+    assert path.stat().st_size == size
+    again = load(f"folder:{root}", cache=cache)
+    assert again.x_train[1, :, 0, 0].tolist() == [255, 0, 0]
+    assert again.content != first.content
+
+
 def test_cifar_is_read_from_class_folders(pictures, tmp_path):
     pictures("cifar10", size=(32, 32))
     source = data.resolve("cifar10(train=4)", tmp_path)
@@ -270,7 +282,14 @@ def test_data_of_the_users_own(tmp_path):
         "import numpy as np\nfrom rashomon_cli.sources.data import Data\n"
         "def make(n=3):\n    return Data(np.ones((n, 2), 'f'), np.arange(n), np.ones((1, 2), 'f'), np.zeros(1, int))\n"
         "def wrong():\n    return 3\n"
+        "def fails():\n    return {}['a key']\n"
     )
+    with pytest.raises(Refused, match=r"mine\.py:fails failed: KeyError: 'a key'"):
+        load(f"{path}:fails")
+    with pytest.raises(Refused, match=r"mine\.py:make\(k=1\) failed: TypeError"):
+        load(f"{path}:make(k=1)")
+    with pytest.raises(Refused, match="x_train is empty"):
+        load(f"{path}:make(n=0)")
     assert load(f"{path}:make(n=5)").x_train.shape == (5, 2)
     assert data.resolve(f"{path}:make").fingerprint != data.resolve(f"{path}:make(n=5)").fingerprint
     with pytest.raises(Refused, match="returned int"):

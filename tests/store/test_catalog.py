@@ -90,3 +90,113 @@ def test_a_catalog_of_another_version_is_made_anew(store):
         connection.execute("DELETE FROM runs")
     connection.close()
     assert [run.name for run in Store.open(store.root).runs()] == ["x"]
+
+
+def fresh_names(store):
+    return list(Store.open(store.root).names().values())
+
+
+def test_a_catalog_that_another_process_rebuilt_is_the_one_that_is_used(store, publish):
+    publish(store, "a")
+    other = Store.open(store.root)
+    assert fresh_names(other) == ["a"]
+    for path in store.root.glob("catalog.db*"):
+        path.unlink()
+    assert Store.open(store.root).reindex() == 1
+    other.rename("a", "b")
+    assert fresh_names(store) == ["b"]
+    assert list(store.names().values()) == ["b"]
+    store.tag("b", ["x"])
+    assert Store.open(store.root).find("b").label.tags == ["x"]
+
+
+def test_a_label_that_came_back_from_a_copy_counts(store, publish):
+    run = publish(store, "a")
+    store.tag("a", ["x"])
+    copy = (run.folder / "label.json").read_bytes()
+    store.tag("a", ["x"], remove=True)
+    (run.folder / "label.json").write_bytes(copy)
+    assert Store.open(store.root).rows()[0]["tags"] == ["x"]
+    assert store.rename("a", "b").label.tags == ["x"]
+
+
+@pytest.fixture
+def occupied(store, publish, monkeypatch):
+    """A store with a run ``a`` whose catalog another process keeps locked; call it to unlock it."""
+    publish(store, "a")
+    store._index.close()
+    monkeypatch.setattr("rashomon_cli.store.catalog.TIMEOUT_S", 0.01)
+    connection = sqlite3.connect(store.root / "catalog.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection.close
+    connection.close()
+
+
+def test_a_catalog_that_cannot_be_written_hinders_no_renaming(store, occupied):
+    store.rename("a", "b")
+    assert store.tag("b", ["x"]).label.tags == ["x"]
+    occupied()
+    assert fresh_names(store) == ["b"]
+    assert Store.open(store.root).rows()[0]["tags"] == ["x"]
+
+
+def test_a_new_catalog_that_cannot_be_filled_is_replaced_by_one_in_memory(store, publish, monkeypatch):
+    publish(store, "a")
+    store._index.close()
+    (store.root / "catalog.db").write_bytes(b"no database" * 1000)
+    put = Catalog.put
+
+    def refuse(self, *arguments):
+        if self._path != ":memory:":
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        put(self, *arguments)
+
+    monkeypatch.setattr(Catalog, "put", refuse)
+    assert fresh_names(store) == ["a"]
+
+
+def test_a_look_between_the_steps_of_a_renaming_does_not_keep_the_old_name(store, publish, monkeypatch):
+    publish(store, "a")
+    reader = Store.open(store.root)
+    write = records.write
+
+    def look_and_crash(path, document):
+        assert list(reader.names().values()) == ["a"]
+        write(path, document)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "write", look_and_crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.rename("a", "b")
+    assert fresh_names(store) == ["b"]
+
+
+def test_a_lost_label_leaves_a_finished_run_the_name_that_is_known(store, publish):
+    run = publish(store, "a")
+    store.tag("a", ["x"])
+    (run.folder / "label.json").write_bytes(b"{}")
+    assert [(row["name"], row["status"]) for row in store.rows()] == [("a", "damaged")]
+    assert store.rename(run.id, "b").label.tags == ["x"]
+    assert [(row["name"], row["status"]) for row in store.rows()] == [("b", "finished")]
+
+
+@pytest.mark.parametrize("column", ["record", "listing", "finished", "kind"])
+@pytest.mark.parametrize("value", ["{", "[]", '{"tags": 1, "parents": [1], "metrics": [], "files": {}}', 7, b"\xff"])
+def test_a_row_that_was_altered_is_read_again_from_its_folder(store, publish, column, value):
+    parent = publish(store, "a")
+    publish(store, "b", parents=[(parent, "of", None)])
+    before = store.rows()
+    with sqlite3.connect(store.root / "catalog.db") as connection:
+        connection.execute(f"UPDATE runs SET {column} = ? WHERE name = 'b'", (value,))
+    connection.close()
+    assert Store.open(store.root).rows() == before
+
+
+def test_a_name_that_is_no_text_is_read_again_from_its_folder(store, publish):
+    publish(store, "a")
+    with sqlite3.connect(store.root / "catalog.db") as connection:
+        connection.execute("UPDATE runs SET name = ?", (b"\xff",))
+    connection.close()
+    assert list(Store.open(store.root).names().values()) == ["a"]

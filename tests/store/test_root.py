@@ -9,6 +9,8 @@ from rashomon_cli.core.cache import NoCache
 from rashomon_cli.core.errors import Damaged, NoStore, Refused, UsageError
 from rashomon_cli.store import Store
 from rashomon_cli.store.cache import FolderCache
+from rashomon_cli.store.sweep import sweep
+from rashomon_cli.store.trash import remove, restore
 
 
 def be_refused(store, meanwhile, **config):
@@ -137,3 +139,39 @@ with store.begin("fake", {"who": sys.argv[2]}) as job:
         "runs",
         "store.json",
     ]
+
+
+def test_a_working_directory_that_was_deleted_ends_with_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("rashomon_cli.store.root._PAUSE_S", 0)
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    (tmp_path / "x").rmdir()
+    try:
+        with pytest.raises(FileNotFoundError):
+            Store.open("store", create=True).begin("fake", {"seed": 1})
+    finally:
+        monkeypatch.chdir(tmp_path)
+
+
+def test_a_store_whose_runs_are_all_in_the_trash_is_one_without_its_marker_too(store, publish):
+    run = publish(store, "a")
+    remove(store, ["a"])
+    (store.root / "store.json").unlink()
+    for create in (False, True):
+        with pytest.raises(Damaged) as caught:
+            Store.open(store.root, create=create)
+        assert caught.value.hint == "rashomon reindex writes it anew"
+    assert Store.open(store.root, mend=True).reindex() == 0
+    assert restore(Store.open(store.root), ["a"])[0]["id"] == run.id
+
+
+def test_an_empty_store_without_its_marker_can_be_mended_or_used(store, publish):
+    publish(store, "a")
+    remove(store, ["a"])
+    sweep(store)
+    (store.root / "store.json").unlink()
+    assert Store.open(store.root, mend=True).rows() == []
+    with pytest.raises(NoStore):
+        Store.open(store.root)
+    publish(Store.open(store.root, create=True), "b")
+    assert list(Store.open(store.root).names().values()) == ["b"]

@@ -275,3 +275,24 @@ def test_half_written_files_are_cleared_away_when_a_run_resumes(store):
     with store.begin("fake", {"seed": 1}) as job:
         assert not list(job.folder.rglob(".*.tmp"))
         assert job.part("state") is not None
+
+
+def test_a_damaged_run_does_not_hide_an_older_one_of_the_same_request(store, publish):
+    first = publish(store, "a", seed=1)
+    with store.begin("fake", {"seed": 1}, again=True) as job:
+        second = job.publish("model", metrics={}, measurements={})
+    (second.folder / "run.json").write_bytes(b"{")
+    for _ in range(2):
+        assert store.finished("fake", {"seed": 1}).id == store.begin("fake", {"seed": 1}).id == first.id
+        store.reindex()
+    (first.folder / "run.json").write_bytes(b"{")
+    with pytest.raises(Damaged):
+        store.finished("fake", {"seed": 1})
+
+
+@pytest.mark.parametrize("change", [str, str.lower])
+def test_a_name_is_not_another_run_s_id(store, publish, change):
+    a, _ = publish(store, "a"), publish(store, "b")
+    with pytest.raises(UsageError, match="looks like the id of a run"):
+        store.rename("b", change(a.id))
+    assert store.find(a.id).name == "a"

@@ -172,3 +172,86 @@ def test_sizes_are_of_all_files_below(tmp_path):
     assert size_of(tmp_path / "a") == 5
     assert size_of(tmp_path / "a" / "y") == 2
     assert size_of(tmp_path / "nothing") == 0
+
+
+def test_what_is_spared_is_told_with_the_reason(store, publish):
+    a = publish(store, "a")
+    b = publish(store, "b", parents=[(a, "of", None)])
+    publish(store, "c", parents=[(b, "of", None)])
+    remove(store, ["a", "b"], force=True)
+    swept = sweep(store)
+    assert swept.dropped == []
+    assert {(each.name, each.why, each.path.name) for each in swept.spared} == {
+        ("b", "c was made from it", b.id),
+        ("a", "b was made from it", a.id),
+    }
+
+
+def test_links_are_unlinked_and_never_followed(store, publish, tmp_path):
+    publish(store, "a")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "big").write_bytes(b"x" * 999_999)
+    (elsewhere / ".old.1-a.tmp").touch()
+    os.utime(elsewhere / ".old.1-a.tmp", (0, 0))
+    store.stages_folder.mkdir()
+    (store.trash_folder).mkdir()
+    links = [store.stages_folder / "stage", store.stages_folder / "dangling", store.trash_folder / ".gone-x"]
+    for link in links:
+        link.symlink_to("/nowhere" if link.name == "dangling" else elsewhere)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    links.append(store.runs_folder / "01M87Z6FMF08B6XHQFHGGENGR1")
+    links[-1].symlink_to(empty)
+    found = sweep(store)
+    assert len(found.dropped) == len(links)
+    assert found.spared == []
+    assert max(each.bytes for each in found.dropped) < 999
+    assert not any(os.path.lexists(link) for link in links)
+    assert sorted(path.name for path in elsewhere.iterdir()) == [".old.1-a.tmp", "big"]
+
+
+def test_an_interrupted_run_behind_a_link_is_unlinked(store, tmp_path):
+    folder = interrupted(store, "open")
+    shutil.move(folder, tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    (found,) = sweep(store, interrupted=True).dropped
+    assert found.bytes < 999
+    assert not os.path.lexists(folder)
+    assert (tmp_path / "moved" / "request.json").exists()
+
+
+def test_what_cannot_be_deleted_is_not_counted_as_freed(store, publish, monkeypatch):
+    run = publish(store, "a")
+    remove(store, ["a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        swept = sweep(store)
+    assert swept.dropped == []
+    assert [(each.name, each.path.name) for each in swept.spared] == [("a", run.id)]
+    assert "cannot be deleted" in swept.spared[0].why
+    assert [each.what for each in sweep(store).dropped] == ["leftover"]
+
+
+def test_a_draft_that_its_writer_renames_meanwhile_is_passed_over(store, publish, monkeypatch):
+    publish(store, "a")
+    draft = store.root / ".store.json.1-a.tmp"
+    draft.touch()
+    lstat = type(draft).lstat
+
+    def vanish(path):
+        if path == draft:
+            draft.unlink(missing_ok=True)
+        return lstat(path)
+
+    monkeypatch.setattr(type(draft), "lstat", vanish)
+    assert sweep(store).dropped == []
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_the_drafts_of_a_catalog_go_too(store, publish, suffix):
+    publish(store, "a")
+    draft = store.root / f".catalog.db.1-a.tmp{suffix}"
+    draft.touch()
+    os.utime(draft, (0, 0))
+    assert told(sweep(store).dropped) == [("leftover", draft.name)]

@@ -1,11 +1,14 @@
 """Removing runs and bringing them back."""
 
+import shutil
+
 import pytest
 
 from rashomon_cli.core.errors import Busy, Refused, UsageError
 from rashomon_cli.core.results import Result
 from rashomon_cli.store import Parent, Store, durable
 from rashomon_cli.store.index import Index
+from rashomon_cli.store.sweep import sweep
 from rashomon_cli.store.trash import remove, restore, trashed
 
 
@@ -145,6 +148,8 @@ def test_wrong_names_are_refused(store, publish):
     with pytest.raises(UsageError, match="no trashed run 'b'") as caught:
         restore(store, ["a", "b"])
     assert caught.value.hint == "rashomon restore"
+    publish(store, "b")
+    remove(store, ["b"])
     with pytest.raises(UsageError, match="one run"):
         restore(store, ["a", "b"], name="c")
     with pytest.raises(UsageError, match="cannot be a name"):
@@ -167,3 +172,32 @@ def test_a_crash_in_between_heals(store, publish, monkeypatch, act):
     again = Store.open(store.root)
     assert again.find("a").id == run.id
     assert trashed(again) == []
+
+
+def test_a_run_that_the_trash_holds_already_can_be_removed(store, publish):
+    run = publish(store, "a")
+    copy = store.root.parent / "copy"
+    shutil.copytree(run.folder, copy)
+    remove(store, ["a"])
+    shutil.copytree(copy, run.folder)
+    assert names(store) == ["a"]
+    remove(store, ["a"])
+    assert [row["id"] for row in trashed(store)] == [run.id]
+    assert names(store) == []
+    assert [each.what for each in sweep(store).dropped] == ["removed run", "leftover"]
+
+
+def test_a_refusal_names_some_children_and_counts_the_others(store, publish):
+    a = publish(store, "a")
+    for number in range(8):
+        publish(store, f"child-{number}", parents=[(a, "of", None)])
+    with pytest.raises(Refused, match=r": child-0, child-1, child-2, child-3, child-4 and 3 more$"):
+        remove(store, ["a"])
+
+
+def test_a_run_named_twice_is_one_run(store, publish):
+    run = publish(store, "a")
+    remove(store, ["a"])
+    assert [row["name"] for row in restore(store, ["a", "a", run.id], name="b")] == ["b"]
+    with pytest.raises(UsageError, match="--name is for one run"):
+        restore(store, [], name="c")

@@ -37,7 +37,7 @@ def source(spec: Spec) -> Source:
         raise UsageError(
             f"the class {odd!r} of {root} is in only one of train/ and test/", "give both the same classes"
         )
-    # Which run it is depends on names and sizes: to read all files takes long. What is cached must be of these very files.
+    # A run is told by names and sizes, since to read all files takes long; what is cached must be of these very files.
     digest = hashlib.sha256(f"size={size}".encode())
     times = hashlib.sha256()
     for split, paths in files.items():
