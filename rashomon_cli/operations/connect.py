@@ -91,6 +91,7 @@ def _check_ends(context: Context, a: subjects.Subject, b: subjects.Subject) -> N
     shapes = [subjects.parameter_shapes(context, end) for end in (a, b)]
     if shapes[0] != shapes[1]:
         weights.check_fit(shapes[0], shapes[1], b.label, a.label)
+    subjects.check_statistics(a, b)
     if a.t is None and b.t is None and a.parent("a").sha256 == b.parent("b").sha256:
         raise Refused(f"{a.label} and {b.label} have equal parameters", "name two different models")
     if a.run.record.config["loss"] != b.run.record.config["loss"]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -85,6 +87,8 @@ def plan(context: Context, config: TrainConfig) -> Plan:
         raise UsageError("--label-smoothing needs the loss cross-entropy", "--label-smoothing 0")
     start = subjects.find(context, config.init, "model") if config.init else None
     digests = {"data": source.fingerprint, "builder": builder.sha256, "loss": problems.loss_fingerprint(config.loss)}
+    statistics = problems.statistics_of(start.run.record.data) if start and start.run.record.data else None
+    load = functools.partial(problems.load, context, builder, source, config.loss, statistics=statistics)
     problem = json.dumps([builder.record(), source.fingerprint, config.loss], sort_keys=True)
     known = builder.spec.target in builders.BUILT_IN and not builder.spec.arguments
     return Plan(
@@ -93,8 +97,8 @@ def plan(context: Context, config: TrainConfig) -> Plan:
         suggestion=f"{builder.short}-{source.spec.target.rpartition(':')[2].rpartition('/')[2]}-s{config.seed}",
         told=("seed", "model") if known else ("seed",),
         steps=lambda: _steps(config, source.load(context.store.cache)),
-        problems={problem: lambda: problems.load(context, builder, source, config.loss, device=context.torch_device())},
-        carry_out=lambda job: _carry_out(context, config, job, builder, source, start),
+        problems={problem: lambda: load(device=context.torch_device())},
+        carry_out=lambda job: _carry_out(context, config, job, load, start),
         parents=[start.parent("init")] if start else [],
         fingerprints={what: digest for what, digest in digests.items() if digest},
         batch_size=config.batch_size,
@@ -115,17 +119,14 @@ def _carry_out(
     context: Context,
     config: TrainConfig,
     job: Job,
-    builder: builders.Builder,
-    source: data.Source,
+    load: Callable[..., problems.Loaded],
     start: subjects.Subject | None,
 ) -> Run:
     from rashomon_cli.science import evaluation, training
     from rashomon_cli.science.problem import fresh_buffers
 
     device = context.torch_device()
-    loaded = problems.load(
-        context, builder, source, config.loss, device=device, weight_decay=config.weight_decay, seed=config.seed
-    )
+    loaded = load(device=device, weight_decay=config.weight_decay, seed=config.seed)
     problem = loaded.problem
     job.require(space(problem.layout))
     stream = training_stream(loaded, config.batch_size, config.seed, config.augment)
@@ -180,7 +181,7 @@ def _carry_out(
         metrics=metrics,
         measurements=problems.in_units(config.loss, {"training": history}),
         tensor_files=weights.model_files(loaded, state.theta, state.buffers, mask),
-        builder=builder.record(),
+        builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
         **context.details(device, arithmetic(config.precision, device.type)),

@@ -72,7 +72,10 @@ def unpack(
     for name, each in present.items():
         for alias in each[1:]:
             if not torch.equal(tensors[name], read(alias)):
-                raise Refused(f"{what}: {each[0]} and {alias} are one tensor of {builder}, but differ", "save it again")
+                raise Refused(
+                    f"{what}: {each[0]} and {alias} are one tensor of {builder}, but differ",
+                    "save it with safetensors.torch.save_model",
+                )
     return tensors
 
 
