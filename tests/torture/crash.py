@@ -157,7 +157,9 @@ def fork(arguments: list[str], cwd: Path, before: Callable[[], None] = lambda: N
 def reap(pid: int, cwd: Path) -> Ended:
     """Wait for a process."""
     status = os.waitpid(pid, 0)[1]
-    texts = [(cwd.parent / f"{cwd.name}.{name}").read_text(errors="replace") for name in ("out", "err")]
+    files = [cwd.parent / f"{cwd.name}.{name}" for name in ("out", "err")]
+    # A process that is killed before its first step has not made them.
+    texts = [path.read_text(errors="replace") if path.exists() else "" for path in files]
     return Ended(os.waitstatus_to_exitcode(status), *texts)
 
 
