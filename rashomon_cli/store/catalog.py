@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 30.0
-VERSION = 3
+VERSION = 4
 COLUMNS = ("id", "name", "stamp", "finished", "key", "operation", "kind", "listing", "record")
 _TYPES = {column: int if column == "finished" else str for column in COLUMNS} | {"crc": int}
 _PUT = f"INSERT OR REPLACE INTO runs VALUES ({', '.join(f':{column}' for column in _TYPES)})"
@@ -163,6 +163,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     database = Database(connection)
     database.table("runs").create(_TYPES, pk="id", not_null=set(_TYPES) - {"id"})
     database.table("runs").create_index(["key"])
+    database.table("runs").create_index(["name"])
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -88,7 +88,8 @@ class Library:
         Raises:
             UsageError: if none or several match.
         """
-        return self.pick([reference])[0]
+        row = self._index.settled(reference)
+        return self.pick([reference])[0] if row is None else row | {"status": "finished"}
 
     def pick(self, references: Sequence[str]) -> list[Row]:
         """The rows of runs, each once, in the order in which they were named.

@@ -5,7 +5,8 @@ import sqlite3
 
 import pytest
 
-from rashomon_cli.store import Store, records
+from rashomon_cli.core.errors import UsageError
+from rashomon_cli.store import Store, records, seals
 from rashomon_cli.store.catalog import Catalog
 
 
@@ -200,3 +201,20 @@ def test_a_name_that_is_no_text_is_read_again_from_its_folder(store, publish):
         connection.execute("UPDATE runs SET name = ?", (b"\xff",))
     connection.close()
     assert list(Store.open(store.root).names().values()) == ["a"]
+
+
+def test_one_run_is_looked_up_without_a_look_at_the_others(store, publish, monkeypatch):
+    first, second = publish(store, "a"), publish(store, "b")
+    assert [row["name"] for row in store.rows()] == ["a", "b"]
+    monkeypatch.setattr("rashomon_cli.store.index.present_runs", lambda folder: pytest.fail("all folders are read"))
+    for reference in ("b", second.id, second.id.lower()):
+        assert store.find(reference).id == second.id
+    monkeypatch.undo()
+    label = first.folder / "label.json"
+    label.write_bytes(seals.seal({"schema_version": 2, "name": "c", "tags": []}))
+    assert store.find("c").id == first.id
+    with pytest.raises(UsageError, match="no run 'a'"):
+        store.find("a")
+    shutil.rmtree(second.folder)
+    with pytest.raises(UsageError, match="no run 'b'"):
+        store.find("b")
