@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import pytest
@@ -66,3 +67,11 @@ def test_a_file_that_leaves_the_process_is_a_usage_error(package, target):
     path = package("leaving_package", module="import sys\nsys.exit(3)\n")
     with pytest.raises(UsageError, match="failed: SystemExit: 3"):
         imports.load(target.replace("FILE", str(path)))
+
+
+def test_a_file_of_the_same_size_and_time_is_not_the_same(tmp_path):
+    path = tmp_path / "quick.py"
+    for number in (1, 2, 3):
+        path.write_text(f"def net():\n    return {number}\n")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        assert imports.load(f"{path}:net")() == number
