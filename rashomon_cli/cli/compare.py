@@ -11,9 +11,9 @@ from rashomon_cli.operations.context import Where
 MODELS = {"family": CompareConfig, "where": Where, "common": Publishing}
 
 
-def command(family: Family[CompareConfig], where: Where, common: Publishing) -> int:
+def command(family: Family[CompareConfig], where: Where, common: Publishing) -> None:
     """Compare the predictions of every pair of models on data that they were not trained on.
 
     Example: rashomon compare --ood mnist
     """
-    return publish(common, where, family, plan)
+    publish(common, where, family, plan)

@@ -11,9 +11,9 @@ from rashomon_cli.operations.context import Where
 MODELS = {"family": ConnectConfig, "where": Where, "common": Publishing}
 
 
-def command(family: Family[ConnectConfig], where: Where, common: Publishing) -> int:
+def command(family: Family[ConnectConfig], where: Where, common: Publishing) -> None:
     """Train a path between two models and measure it beside the straight line.
 
     Example: rashomon connect a b --bend 1
     """
-    return publish(common, where, family, plan)
+    publish(common, where, family, plan)

@@ -11,9 +11,9 @@ from rashomon_cli.operations.import_ import ImportConfig, plan
 MODELS = {"family": ImportConfig, "where": Where, "common": Publishing}
 
 
-def command(family: Family[ImportConfig], where: Where, common: Publishing) -> int:
+def command(family: Family[ImportConfig], where: Where, common: Publishing) -> None:
     """Take the weights of a file into the store; no code of the file is run.
 
     Example: rashomon import weights.pt --model preresnet20 --data cifar10 --name mine
     """
-    return publish(common, where, family, plan, create_store=True)
+    publish(common, where, family, plan, create_store=True)

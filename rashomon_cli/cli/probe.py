@@ -14,9 +14,9 @@ from rashomon_cli.operations.quantities import QUANTITIES
 MODELS = {"family": ProbeConfig, **{q.name: q.settings for q in QUANTITIES}, "where": Where, "common": Publishing}
 
 
-def command(family: Family[ProbeConfig], where: Where, common: Publishing, **settings: Any) -> int:
+def command(family: Family[ProbeConfig], where: Where, common: Publishing, **settings: Any) -> None:
     """Measure a model, a path, or the model at NAME@t.
 
     Example: rashomon probe bezier-a-b --points 5 --what loss,hvp
     """
-    return publish(common, where, family, lambda context, config: plan(context, config, settings))
+    publish(common, where, family, lambda context, config: plan(context, config, settings))

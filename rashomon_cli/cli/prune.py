@@ -11,9 +11,9 @@ from rashomon_cli.operations.prune import PruneConfig, plan
 MODELS = {"family": PruneConfig, "where": Where, "common": Publishing}
 
 
-def command(family: Family[PruneConfig], where: Where, common: Publishing) -> int:
+def command(family: Family[PruneConfig], where: Where, common: Publishing) -> None:
     """Train on with an L1 penalty under a guard, then set small weights to zero for good.
 
     Example: rashomon prune m --l1 1e-4 --thr 0.05
     """
-    return publish(common, where, family, plan)
+    publish(common, where, family, plan)

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from rashomon_cli.cli import console, hints
+from rashomon_cli.cli import console
 from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common, Publishing
+from rashomon_cli.core.errors import PartlyDone
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.sweeps import Family
 from rashomon_cli.operations.context import Context, Where
@@ -19,13 +20,12 @@ from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.store import Run, Store
 
 C = TypeVar("C", bound=Config)
-PARTLY = 3
 _FIGURES = 2
 
 
 def publish(
     common: Publishing, where: Where, family: Family[C], planner: Planner[C], *, create_store: bool = False
-) -> int:
+) -> None:
     """Carry out an operation, or a family of it, and print the outcome.
 
     Args:
@@ -35,8 +35,8 @@ def publish(
         planner: the operation's ``plan``.
         create_store: whether the command makes a store where there is none.
 
-    Returns:
-        The exit code: 0, 3 where some members failed, or that of the first error where all did.
+    Raises:
+        PartlyDone: if members of a family failed; with the first one's exit code where all did.
     """
     with console.Bar(common.quiet) as bar:
         argv = ["rashomon", *sys.argv[1:]]
@@ -47,15 +47,15 @@ def publish(
             outcomes = carry_out(context, family, planner)
     if common.dry_run:
         _show_costs(common, found)
-        return 0
+        return
     if len(family.members) > 1:
-        return _show_family(common, outcomes, context)
+        _show_family(common, outcomes, context)
+        return
     run = outcomes[0].run
     assert run is not None
     if where.name not in (None, run.name):
         bar.note(f"this request is known as {run.name}: rashomon rename {run.name} {where.name}")
     show_run(common, run, context.store)
-    return 0
 
 
 def show_run(common: Common, run: Run, store: Store) -> None:
@@ -68,7 +68,7 @@ def show_run(common: Common, run: Run, store: Store) -> None:
         console.show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
 
 
-def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Context) -> int:
+def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Context) -> None:
     runs = [outcome.run for outcome in outcomes if outcome.run is not None]
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if common.json_:
@@ -81,12 +81,14 @@ def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Cont
     else:
         console.show_table(["name", "status", "figures"], [_line(outcome) for outcome in outcomes])
     if not failed:
-        return 0
+        return
     first = failed[0].error
     assert first is not None
     words = f"{len(failed)} of {len(outcomes)} runs failed, the first: {failed[0].name}: {first.message}"
-    hints.show_error(words, first.hint or f"{shlex.join(context.argv)} again carries out what is missing")
-    return PARTLY if runs else first.code
+    error = PartlyDone(words, first.hint or f"{shlex.join(context.argv)} again carries out what is missing", first.fix)
+    if not runs:
+        error.code = first.code
+    raise error
 
 
 def _line(outcome: Outcome[Any]) -> list[str]:

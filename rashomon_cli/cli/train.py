@@ -11,9 +11,9 @@ from rashomon_cli.operations.train import TrainConfig, plan
 MODELS = {"family": TrainConfig, "where": Where, "common": Publishing}
 
 
-def command(family: Family[TrainConfig], where: Where, common: Publishing) -> int:
+def command(family: Family[TrainConfig], where: Where, common: Publishing) -> None:
     """Train one model.
 
     Example: rashomon train --model preresnet20 --data cifar10 --seed 1
     """
-    return publish(common, where, family, plan, create_store=True)
+    publish(common, where, family, plan, create_store=True)

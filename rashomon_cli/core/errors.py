@@ -43,6 +43,12 @@ class Diverged(RashomonError):
     """A loss that is no longer finite (exit 1); the last good checkpoint is kept."""
 
 
+class PartlyDone(RashomonError):
+    """Some members of a family failed (exit 3)."""
+
+    code = 3
+
+
 class NoStore(RashomonError):
     """No store where one was looked for (exit 10)."""
 

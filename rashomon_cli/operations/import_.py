@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +14,10 @@ from rashomon_cli.operations import digests, problems, weights
 from rashomon_cli.operations.cards import Deviation, Mean, statistics_beside
 from rashomon_cli.operations.casts import Cast
 from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.origins import Origin
 from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.states import space
-from rashomon_cli.sources import builders, checkpoints, places
+from rashomon_cli.sources import checkpoints
 from rashomon_cli.sources.arrays import Statistics
 from rashomon_cli.store import Job, Run, Store, durable
 
@@ -75,54 +75,36 @@ def plan(context: Context, config: ImportConfig) -> Plan:
     """
     for path in (config.file, *([config.mask] if config.mask else [])):
         checkpoints.check_name(path)
-    builder = builders.resolve(config.model)
-    source = context.source(config.data)
-    problems.check_loss(config.loss)
+    origin = Origin.of(context, config.model, config.data, config.loss)
     digest = durable.sha256(config.file)
     given = _given(config)
     statistics = given or statistics_beside(config.file, digest)
-    found = {
-        "file": digest,
-        "mask": durable.sha256(config.mask) if config.mask else None,
-        "data": source.fingerprint,
-        "builder": builder.sha256,
-        "loss": problems.loss_fingerprint(config.loss),
-    }
+    files = {"file": digest} | ({"mask": durable.sha256(config.mask)} if config.mask else {})
 
     def load() -> problems.Loaded:
-        loaded = problems.load(
-            context,
-            builder,
-            source,
-            config.loss,
-            device=context.torch_device(),
-            weight_decay=config.weight_decay,
-            statistics=statistics,
-        )
+        decay, device = config.weight_decay, context.torch_device()
+        loaded = origin.load(context, device=device, weight_decay=decay, statistics=statistics)
         if given and not loaded.data.is_images:
-            raise UsageError(f"--mean, --std and --plain are for images, {source.spec} has none", "leave them out")
+            words = f"--mean, --std and --plain are for images, {origin.source.spec} has none"
+            raise UsageError(words, "leave them out")
         return loaded
 
     def steps() -> list[Step]:
-        both = source.load(context.store.cache)
+        both = origin.source.load(context.store.cache)
         return [Step("figures on all data", len(both.x_train) + len(both.x_test))]
 
     return Plan(
         "import",
         {name: value for name, value in config.record().items() if name not in ("mean", "std", "plain")}
         | ({"mean": list(statistics[0]), "std": list(statistics[1])} if statistics else {})
-        | {
-            "model": str(builder.spec),
-            "data": str(source.spec),
-            "loss": places.bare(config.loss),
-            "file": digest,
-        },
+        | origin.record
+        | {"file": digest},
         suggestion=config.file.stem,
         told=(),
         steps=steps,
-        problems={json.dumps([builder.record(), source.fingerprint, config.loss], sort_keys=True): load},
+        problems={origin.name: load},
         carry_out=lambda job: _carry_out(context, config, job, load),
-        fingerprints={what: digest for what, digest in found.items() if digest},
+        fingerprints=files | origin.fingerprints,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +14,10 @@ from rashomon_cli.core.options import Config, RunName, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, subjects, weights
 from rashomon_cli.operations.context import Context, asked
+from rashomon_cli.operations.origins import Origin
 from rashomon_cli.operations.plan import Plan, Step, counted, execute
 from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
-from rashomon_cli.sources import builders, data, places
+from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Job, Run, Store
 
 if TYPE_CHECKING:
@@ -80,27 +80,24 @@ def plan(context: Context, config: TrainConfig) -> Plan:
     Raises:
         UsageError: if a name or value does not exist.
     """
-    builder = builders.resolve(config.model)
-    source = context.source(config.data)
-    problems.check_loss(config.loss)
+    origin = Origin.of(context, config.model, config.data, config.loss)
     if config.label_smoothing and config.loss != "cross-entropy":
         raise UsageError("--label-smoothing needs the loss cross-entropy", "--label-smoothing 0")
     start = subjects.find(context, config.init, "model") if config.init else None
-    digests = {"data": source.fingerprint, "builder": builder.sha256, "loss": problems.loss_fingerprint(config.loss)}
     statistics = problems.statistics_of(start.run.record.data) if start and start.run.record.data else None
-    load = functools.partial(problems.load, context, builder, source, config.loss, statistics=statistics)
-    problem = json.dumps([builder.record(), source.fingerprint, config.loss], sort_keys=True)
+    load = functools.partial(origin.load, context, statistics=statistics)
+    builder, source = origin.builder, origin.source
     known = builder.spec.target in builders.BUILT_IN and not builder.spec.arguments
     return Plan(
         "train",
-        config.record() | {"model": str(builder.spec), "data": str(source.spec), "loss": places.bare(config.loss)},
+        config.record() | origin.record,
         suggestion=f"{builder.short}-{source.spec.target.rpartition(':')[2].rpartition('/')[2]}-s{config.seed}",
         told=("seed", "model") if known else ("seed",),
         steps=lambda: _steps(config, source.load(context.store.cache)),
-        problems={problem: lambda: load(device=context.torch_device())},
+        problems={origin.name: lambda: load(device=context.torch_device())},
         carry_out=lambda job: _carry_out(context, config, job, load, start),
         parents=[start.parent("init")] if start else [],
-        fingerprints={what: digest for what, digest in digests.items() if digest},
+        fingerprints=origin.fingerprints,
         batch_size=config.batch_size,
     )
 
