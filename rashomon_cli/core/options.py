@@ -31,14 +31,17 @@ class Config(BaseModel):
     def record(self) -> dict[str, Any]:
         """The options as JSON values, for ``request.json`` and the run's key.
 
-        References to runs are left out: the run's parents stand for them, and names may change.
+        References to runs are left out: the run's parents stand for them, and names may change. So are options that
+        came later, where they have their default: requests that were made before stay the same.
         """
-        return self.model_dump(mode="json", exclude=self._references())
+        fields = type(self).model_fields
+        defaults = {n for n in self._marked("later") if getattr(self, n) == fields[n].default}
+        return self.model_dump(mode="json", exclude=self._marked("reference") | defaults)
 
     @classmethod
-    def _references(cls) -> set[str]:
+    def _marked(cls, mark: str) -> set[str]:
         fields = cls.model_fields.items()
-        return {n for n, f in fields if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get("reference")}
+        return {n for n, f in fields if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get(mark)}
 
 
 def option(
@@ -49,6 +52,7 @@ def option(
     unit: str | None = None,
     reference: bool = False,
     sweep: str | None = None,
+    later: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of a :class:`Config` that becomes a command-line flag.
@@ -60,6 +64,7 @@ def option(
         unit: unit of the value, shown in the help.
         reference: whether the value names a run.
         sweep: where a list of values makes a family: what stands before the value in a member's name, such as ``s``.
+        later: whether stores hold requests that were made before this option existed.
         bounds: pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``pattern``.
 
     Returns:
@@ -67,7 +72,7 @@ def option(
     """
     text = f"{help} [{unit}]" if unit else help
     extra: dict[str, Any] = ({"flag": flag} if flag else {}) | ({"reference": True} if reference else {})
-    extra |= {} if sweep is None else {"sweep": sweep}
+    extra |= ({} if sweep is None else {"sweep": sweep}) | ({"later": True} if later else {})
     return Field(default, description=text, json_schema_extra=extra or None, **bounds)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import problems, profiles, subjects, weights
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class ConnectConfig(Config):
     """Options of ``connect``."""
 
-    a: RunName = argument("Model at t = 0: a name, an id, or NAME@t on a path.")
-    b: RunName = argument("Model at t = 1.")
+    a: RunName | None = argument("Model at t = 0: a name, an id, or NAME@t on a path.", default=None)
+    b: RunName | None = argument("Model at t = 1.", default=None)
     bend: int = option(1, "Number of trained bends N.", ge=1, le=32, sweep="bend-")
     kind: Literal["bezier", "polyline"] = option("bezier", "Bezier curve of degree N + 1, or polyline through N bends.")
     epochs: int = option(20, "Passes over the training data.", ge=1, sweep="e")
@@ -69,6 +69,8 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
         UsageError: if a run does not exist or is no model.
         Refused: if the ends are equal or do not fit each other.
     """
+    if config.a is None or config.b is None:
+        raise UsageError("connect takes two models", "rashomon connect a b")
     ends = [subjects.find(context, name, "model") for name in (config.a, config.b)]
     if (ends[0].run.id, ends[0].t) == (ends[1].run.id, ends[1].t):
         raise Refused(f"both ends are {ends[0].label}", "name two different models")

@@ -192,7 +192,7 @@ BAD = [
     (["connect", "tiny", "tiny"], FAILED, "both ends", "rashomon"),
     (["connect", "tiny", "path"], USAGE, "path is a path", "rashomon connect tiny path@0.5"),
     (["connect", "tiny", "wide"], FAILED, "does not fit", "rashomon"),
-    (["connect", "tiny"], USAGE, "Missing argument", "rashomon connect"),
+    (["connect", "tiny"], USAGE, "connect takes two models", "rashomon connect"),
     (["prune", "table"], USAGE, "table is a comparison", "rashomon"),
     (["probe", "table"], USAGE, "table is a comparison", "rashomon"),
     (["compare", "tiny", "numbers", "--ood", "digits"], USAGE, "numbers is a measurement", "rashomon"),

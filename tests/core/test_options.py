@@ -40,3 +40,13 @@ def test_options_cannot_change():
 
 def test_a_unit_stands_in_the_help():
     assert Example.model_fields["weight_decay"].description == "L2 penalty. [1/step]"
+
+
+class Grown(Config):
+    old: int = option(1, "There from the start.")
+    new: str = option("off", "Came later.", later=True)
+
+
+def test_a_later_option_changes_a_record_only_where_it_is_used():
+    assert build(Grown, {}).record() == {"old": 1}
+    assert build(Grown, {"new": "on"}).record() == {"old": 1, "new": "on"}
