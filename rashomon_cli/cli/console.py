@@ -77,7 +77,8 @@ class Bar:
         columns: list[ProgressColumn | str] = [TextColumn("{task.description}"), BarColumn(bar_width=None)]
         columns += [] if narrow else [MofNCompleteColumn(), RateColumn()]
         columns += [TimeRemainingColumn(compact=True)]
-        columns += [] if narrow else [TimeElapsedColumn(), TextColumn("{task.fields[loss]}")]
+        words = [TextColumn(f"{{task.fields[{field}]}}") for field in ("loss", "told")]
+        columns += [] if narrow else [TimeElapsedColumn(), *words]
         hidden = quiet or not self._console.is_terminal
         self._progress = Progress(*columns, console=self._console, disable=hidden, transient=True)
         self._task: Any = None
@@ -96,7 +97,7 @@ class Bar:
         """A new phase of so many steps."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(escape(title), total=max(steps, 1), loss="")
+        self._task = self._progress.add_task(escape(title), total=max(steps, 1), loss="", told="")
 
     def tick(self, loss: float | None = None) -> None:
         """One step is done."""
@@ -104,6 +105,11 @@ class Bar:
             if loss is not None:
                 self._progress.update(self._task, loss=f"loss {loss:.4f}")
             self._progress.update(self._task, advance=1)
+
+    def tell(self, text: str) -> None:
+        """A word at the end of the bar."""
+        if self._task is not None:
+            self._progress.update(self._task, told=escape(text))
 
     def note(self, text: str) -> None:
         """A line on stderr."""
@@ -129,18 +135,24 @@ def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
         for name, value in scalars.items():
             error = metrics.get(f"{name}_stderr")
             print(printable(f"  {name:<{width}}  {number(value)}{plus_minus(error)}"))
-    if lists:
-        estimates = [name for name in lists if not name.endswith("_stderr") and name != "t"]
-        rows = [
-            [name]
-            + [
-                f"{number(value)}{plus_minus(error)}"
-                for value, error in itertools.zip_longest(lists[name], lists.get(f"{name}_stderr", []))
-            ]
-            for name in estimates
+    for size in dict.fromkeys(map(len, lists.values())):
+        _show_lists({name: values for name, values in lists.items() if len(values) == size})
+
+
+def _show_lists(lists: Mapping[str, list[Any]]) -> None:
+    """Lists of one length side by side: over t where that is one of them, else numbered."""
+    estimates = [name for name in lists if not name.endswith("_stderr") and name != "t"]
+    rows = [
+        [name]
+        + [
+            f"{number(value)}{plus_minus(error)}"
+            for value, error in itertools.zip_longest(lists[name], lists.get(f"{name}_stderr", []))
         ]
-        heads = ["t", *[number(t) for t in lists.get("t", range(max(map(len, lists.values()))))]]
-        show_table(heads, rows, numeric=range(1, len(heads)))
+        for name in estimates
+    ]
+    places = lists.get("t")
+    heads = [number(t) for t in places] if places else [str(n + 1) for n in range(max(map(len, lists.values())))]
+    show_table(["t" if places else "", *heads], rows, numeric=range(1, len(heads) + 1))
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:

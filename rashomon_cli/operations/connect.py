@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import Any, Literal
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
-from rashomon_cli.core.results import Variable, series
-from rashomon_cli.operations import problems, profiles, subjects, weights
+from rashomon_cli.operations import (
+    aligning,
+    bends,
+    constructed,
+    problems,
+    profiles,
+    several,
+    starts,
+    subjects,
+    tries,
+    weights,
+)
 from rashomon_cli.operations.context import Context, asked
-from rashomon_cli.operations.plan import Plan, Step, counted, execute
+from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.quantities.quantity import Samples
-from rashomon_cli.operations.states import arithmetic, pack_state, space, training_stream, unpack_state, use_bf16
+from rashomon_cli.operations.states import arithmetic, space
 from rashomon_cli.store import Job, Run, Store
-
-if TYPE_CHECKING:
-    from rashomon_cli.science.paths import Path
 
 
 class ConnectConfig(Config):
@@ -26,6 +32,7 @@ class ConnectConfig(Config):
 
     a: RunName | None = argument("Model at t = 0: a name, an id, or NAME@t on a path.", default=None)
     b: RunName | None = argument("Model at t = 1.", default=None)
+    others: tuple[RunName, ...] = argument("More models, with --star, --simplex or --graph.", default=())
     bend: int = option(1, "Number of trained bends N.", ge=1, le=32, sweep="bend-")
     kind: Literal["bezier", "polyline"] = option("bezier", "Bezier curve of degree N + 1, or polyline through N bends.")
     epochs: int = option(20, "Passes over the training data.", ge=1, sweep="e")
@@ -39,6 +46,42 @@ class ConnectConfig(Config):
     seed: int = option(0, "Seed of the positions, batches and samples.", ge=0, sweep="s")
     points: int = option(11, "Positions at which curve and line are evaluated, both ends included.", ge=2)
     samples: Samples = option(5000, "Examples of each split at each position, or all.")
+    start: starts.StartNames = option(
+        starts.LINE,
+        "What the bends start from: line, a path of the same two models, or a model a bend.",
+        reference=True,
+    )
+    positions: Literal["uniform", "worst"] = option(
+        "uniform", "Positions of the steps: uniform, or more often where the loss is worst.", later=True
+    )
+    tries: int = option(1, "Trainings with seeds of their own, of which the lowest is kept.", ge=1, le=100, later=True)
+    watch_every: int | None = option(
+        None,
+        "Epochs between looks at the barrier as it trains; a tenth of them where left out, 0: none.",
+        ge=0,
+        later=True,
+    )
+    align: bool = option(
+        False, "Move b onto a first, as rashomon align does with its defaults.", flag="--align", later=True
+    )
+    star: bool = option(False, "Train one hub from which the line to each model is low.", flag="--star", later=True)
+    simplex: bool = option(
+        False, "Train N vertices that span a simplex of low loss with each model.", flag="--simplex", later=True
+    )
+    graph: bool = option(
+        False,
+        "Which models are joined within ε, by straight lines and by what connect made before; all where none is named.",
+        flag="--graph",
+        later=True,
+    )
+    epsilon: float = option(0.05, "Bound ε on the rise of the loss, of --simplex and --graph.", ge=0, later=True)
+    volume: float = option(0.01, "Weight λ of −λ log(volume) in the training of --simplex.", ge=0, later=True)
+    draws: int = option(16, "Random points of each simplex at which --simplex is measured.", ge=2, later=True)
+    via: Literal["bends", "widen", "transplant"] = option(
+        "bends",
+        "Train bends; or put both into a network of twice the width, or half of each into one of the same width.",
+        later=True,
+    )
 
 
 def connect(context: Context | Store, config: ConnectConfig | None = None, /, **options: Any) -> Run:
@@ -69,22 +112,30 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
         UsageError: if a run does not exist or is no model.
         Refused: if the ends are equal or do not fit each other.
     """
+    if (planner := several.planner(config)) is not None:
+        return planner(context, config)
     if config.a is None or config.b is None:
         raise UsageError("connect takes two models", "rashomon connect a b")
+    if config.align:
+        return aligning.first(context, config, plan)
     ends = [subjects.find(context, name, "model") for name in (config.a, config.b)]
     if (ends[0].run.id, ends[0].t) == (ends[1].run.id, ends[1].t):
         raise Refused(f"both ends are {ends[0].label}", "name two different models")
+    tries.check(config)
     _check_ends(context, *ends)
+    if config.via != "bends":
+        return constructed.plan(context, config, ends)
+    start = starts.find(context, config.start, config.bend, config.kind, *ends)
     run = ends[0].run
     return Plan(
         "connect",
         config.record() | subjects.inherited(run, config.augment, config.weight_decay),
         suggestion=f"{config.kind}-{run.name}-{ends[1].run.name}",
         told=(),
-        steps=lambda: _steps(config, run),
+        steps=lambda: steps(config, run.record.data or {}),
         problems=subjects.problems_of(context, run),
-        carry_out=lambda job: _carry_out(context, config, job, ends),
-        parents=[ends[0].parent("a"), ends[1].parent("b")],
+        carry_out=lambda job: _carry_out(context, config, job, ends, start),
+        parents=[ends[0].parent("a"), ends[1].parent("b"), *start.parents],
         batch_size=config.batch_size,
     )
 
@@ -103,89 +154,57 @@ def _check_ends(context: Context, a: subjects.Subject, b: subjects.Subject) -> N
         context.note(f"{a.label} was trained on {one.get('spec')}, {b.label} on {two.get('spec')}; the first is used")
 
 
-def _steps(config: ConnectConfig, run: Run) -> list[Step]:
-    record = run.record.data or {}
+def steps(config: ConnectConfig, record: Mapping[str, Any]) -> list[Step]:
+    """What it takes.
+
+    Args:
+        config: the options.
+        record: of the data: ``train_count`` and ``test_count``.
+
+    Returns:
+        Training, then the evaluation of curve and line.
+    """
     counts = [int(record["train_count"]), int(record["test_count"])]
     samples = [n if config.samples == "all" else min(n, int(config.samples)) for n in counts]
     places = 2 * config.points - 2
     return [
-        Step(f"{counted(config.epochs, 'epoch')} of training the bends", config.epochs * counts[0], "train"),
+        *bends.steps(config, counts[0]),
         Step(f"BatchNorm refreshed at {places} positions", places * samples[0]),
         Step(f"{places} positions of curve and line evaluated", places * sum(samples)),
     ]
 
 
-def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[subjects.Subject]) -> Run:
+def _carry_out(
+    context: Context, config: ConnectConfig, job: Job, ends: list[subjects.Subject], start: starts.Start
+) -> Run:
     import torch
 
-    from rashomon_cli.science import curves, paths
+    from rashomon_cli.science import curves
 
     device = context.torch_device()
     loaded = subjects.load_problem(context, ends[0].run, device)
-    job.require(space(loaded.problem.layout, config.bend))
-    models = [subjects.load_model(context, loaded, end, device) for end in ends]
-    thetas = subjects.adopt(loaded, models, [end.label for end in ends])
+    job.require(space(loaded.problem.layout, config.bend * config.tries))
+    named = [*ends, *start.models]
+    models = [subjects.load_model(context, loaded, each, device) for each in named]
+    thetas = subjects.adopt(loaded, models, [each.label for each in named])
     if torch.equal(thetas[0], thetas[1]):
         raise Refused(f"{ends[0].label} and {ends[1].label} have equal parameters", "name two different models")
     decay = float(job.request.config["weight_decay"])
     loaded = replace(loaded, problem=replace(loaded.problem, weight_decay=decay))
-    path = paths.line(thetas[0], thetas[1], config.bend, config.kind)
-    bends, training = _train(context, config, job, loaded, path)
-    path = curves.with_bends(path, bends)
+    path = starts.build(context, start, loaded, thetas[:2], thetas[2:], config.bend, config.kind)
+    trained = bends.train(context, config, job, loaded, path)
+    path = curves.with_bends(path, trained.bends)
     measured = profiles.measure(context, job, loaded, path, config.points, config.samples, config.seed)
     along, metrics = profiles.summarise(config.points, path, measured)
     layout = loaded.problem.layout
     header = {"kind": config.kind, "layout": [[n, list(s)] for n, s in zip(layout.names, layout.shapes, strict=True)]}
     return job.publish(
         "path",
-        metrics=metrics | {"bends": config.bend, "weight_decay": decay},
-        measurements=problems.in_units(job.request.config["loss"], {"training": training} | along),
-        tensor_files={"path.safetensors": ({"bends": bends.cpu().numpy()}, header)},
+        metrics=metrics | {"bends": config.bend, "weight_decay": decay} | trained.metrics,
+        measurements=problems.in_units(job.request.config["loss"], trained.groups | along),
+        tensor_files={"path.safetensors": ({"bends": trained.bends.cpu().numpy()}, header)},
         builder=loaded.builder.record(),
         data=loaded.data_record,
         seeds={"seed": config.seed},
         **context.details(device, arithmetic(config.precision, device.type)),
     )
-
-
-def _train(
-    context: Context, config: ConnectConfig, job: Job, loaded: problems.Loaded, path: Path
-) -> tuple[Any, dict[str, Variable]]:
-    """Train the bends, or take up where an interrupted call stopped."""
-    from rashomon_cli.science import curves, training
-    from rashomon_cli.science.problem import fresh_buffers
-
-    problem, device = loaded.problem, path.points.device
-    stream = training_stream(loaded, config.batch_size, config.seed, job.request.config["augment"])
-    sgd = training.SGD(
-        config.epochs,
-        config.lr,
-        config.momentum,
-        weight_decay=problem.weight_decay,
-        schedule=config.schedule,
-        bf16=use_bf16(config.precision, device.type),
-        seed=config.seed,
-    )
-    kept = job.part("state")
-    if kept is None:
-        state = training.TrainState(0, path.points[1:-1].clone(), None, fresh_buffers(problem.module))
-        losses: list[float] = []
-    else:
-        state, losses = unpack_state(kept, device), list(kept.variables["mean_loss"].values)
-        context.note(f"resumed {job.label.name} after epoch {state.epoch}")
-    context.progress.start("connect", config.epochs * stream.steps)
-    for _ in range(state.epoch * stream.steps):
-        context.progress.tick()
-    history = _history(losses)
-    for now in curves.fit(problem, path, stream, stream.steps, sgd, state, context.progress.tick):
-        losses.append(now.mean_loss)
-        state, history = now, _history(losses)
-        job.save("state", pack_state(state, history))
-    return state.theta, history
-
-
-def _history(losses: list[float]) -> dict[str, Variable]:
-    return {
-        "epoch": series("epoch", np.arange(1, len(losses) + 1), "epoch", "epochs done"),
-        "mean_loss": series("epoch", np.array(losses), "nat", "mean loss at random positions, as optimised"),
-    }

@@ -41,6 +41,10 @@ class Progress(Protocol):
         """One step is done."""
         ...
 
+    def tell(self, text: str) -> None:
+        """How things stand, in a word or two, until the next word or phase."""
+        ...
+
     def note(self, text: str) -> None:
         """Something that the user should know: a warning, or what was skipped."""
         ...
@@ -53,6 +57,9 @@ class Silence:
         """Nothing is shown."""
 
     def tick(self, loss: float | None = None) -> None:
+        """Nothing is shown."""
+
+    def tell(self, text: str) -> None:
         """Nothing is shown."""
 
     def note(self, text: str) -> None:

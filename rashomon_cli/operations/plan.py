@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rashomon_cli.store import Job, Parent, Run
@@ -49,6 +49,7 @@ class Plan:
         parents: the runs that it reads.
         fingerprints: digests of what else the result depends on.
         batch_size: of the training steps.
+        first: what must be carried out before it: another request, and the plan to go on with after it.
     """
 
     operation: str
@@ -61,6 +62,7 @@ class Plan:
     parents: Sequence[Parent] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 128
+    first: tuple[Plan, Callable[[], Plan]] | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -98,6 +100,10 @@ def execute(context: Context, plan: Plan, *, name: str | None = None, suffix: st
         Busy: if another process carries out the same request.
         UsageError: if the name is no valid name or taken by another request.
     """
+    if plan.first is not None:
+        before, then = plan.first
+        execute(replace(context, where=context.where.model_copy(update={"again": False})), before)
+        plan = then()
     job = context.store.begin(
         **plan.identity, name=name, suggestion=plan.suggestion + suffix, again=context.where.again
     )

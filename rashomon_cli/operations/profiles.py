@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.store import Job
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rashomon_cli.science.evaluation import Evaluation
     from rashomon_cli.science.paths import Path
+    from rashomon_cli.sources.batches import Batches
 
 
 @dataclass
@@ -32,12 +36,8 @@ def measure(
 ) -> dict[str, Measured]:
     """Evaluate curve and straight line; their common ends once. Each position is kept as a part."""
     from rashomon_cli.science import paths
-    from rashomon_cli.science.problem import fresh_buffers
-    from rashomon_cli.science.profile import measure_point
 
-    problem = loaded.problem
-    count = None if samples == "all" else samples
-    train, test = (loaded.batches(s).sample(count, seed, f"{s} sample") for s in ("train", "test"))
+    train, test = drawn(loaded, samples, seed)
     straight = paths.line(path.points[0], path.points[-1])
     ts = [float(t) for t in np.linspace(0, 1, points)]
     per_point = 2 * train.steps + test.steps
@@ -47,16 +47,49 @@ def measure(
         measured[name] = Measured(ts, [], [])
         for index, t in enumerate(ts):
             key = f"curve-{index}" if t in (0.0, 1.0) else f"{name}-{index}"
-            kept = job.part(key)
-            if kept is None:
-                _, *both = measure_point(
-                    problem, here.at(t), fresh_buffers(problem.module), train, test, context.progress.tick
-                )
-                job.save(key, _pack(*both))
-                kept = _pack(*both)
-            for split, evaluations in zip(("train", "test"), (measured[name].train, measured[name].test)):
-                evaluations.append(_unpack(kept, split, (train if split == "train" else test).population))
+            on_train, on_test = evaluated(context, job, loaded, key, here.at(t), train, test)
+            measured[name].train.append(on_train)
+            measured[name].test.append(on_test)
     return measured
+
+
+def drawn(loaded: problems.Loaded, samples: Samples, seed: int) -> tuple[Batches, Batches]:
+    """The samples of both splits that points are evaluated on: the same ones for the same seed."""
+    count = None if samples == "all" else samples
+    train, test = (loaded.batches(s).sample(count, seed, f"{s} sample") for s in ("train", "test"))
+    return train, test
+
+
+def evaluated(
+    context: Context,
+    job: Job,
+    loaded: problems.Loaded,
+    key: str,
+    theta: Tensor,
+    train: Batches,
+    test: Batches,
+) -> tuple[Evaluation, Evaluation]:
+    """Both samples at a point with BatchNorm statistics of its own; kept as a part, or found as one."""
+    from rashomon_cli.science.problem import fresh_buffers
+    from rashomon_cli.science.profile import measure_point
+
+    def look() -> tuple[Evaluation, Evaluation]:
+        buffers = fresh_buffers(loaded.problem.module)
+        _, on_train, on_test = measure_point(loaded.problem, theta, buffers, train, test, context.progress.tick)
+        return on_train, on_test
+
+    return kept(job, key, look, train, test)
+
+
+def kept(
+    job: Job, key: str, look: Callable[[], tuple[Evaluation, Evaluation]], train: Batches, test: Batches
+) -> tuple[Evaluation, Evaluation]:
+    """Evaluations on both samples, found as a part, or made and kept as one."""
+    part = job.part(key)
+    if part is None:
+        part = _pack(*look())
+        job.save(key, part)
+    return _unpack(part, "train", train.population), _unpack(part, "test", test.population)
 
 
 def _pack(train: Evaluation, test: Evaluation) -> Result:
@@ -125,10 +158,15 @@ def summarise(
 
 def profile_variables(ts: list[float], train: list[Evaluation], test: list[Evaluation]) -> dict[str, Variable]:
     """Losses and errors along a path as variables over t."""
-    found = {"t": series("t", np.array(ts), "1", "position on the path, t")}
+    return {"t": series("t", np.array(ts), "1", "position on the path, t")} | split_variables(train, test, "t")
+
+
+def split_variables(train: list[Evaluation], test: list[Evaluation], dim: str) -> dict[str, Variable]:
+    """Losses and errors of several points on both splits, along one dimension."""
+    found = {}
     for split, evaluations, words in (("train", train, "training"), ("test", test, "test")):
         losses, loss_errors = [e.loss for e in evaluations], [e.loss_stderr for e in evaluations]
         errors, error_errors = [e.error for e in evaluations], [e.error_stderr for e in evaluations]
-        found[f"{split}_loss"] = series("t", losses, "nat", f"{words} loss", loss_errors)
-        found[f"{split}_error"] = series("t", errors, "percent", f"{words} error", error_errors)
+        found[f"{split}_loss"] = series(dim, losses, "nat", f"{words} loss", loss_errors)
+        found[f"{split}_error"] = series(dim, errors, "percent", f"{words} error", error_errors)
     return found

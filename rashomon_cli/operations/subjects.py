@@ -11,7 +11,7 @@ import numpy as np
 
 from rashomon_cli.core.errors import Damaged, Refused, UsageError
 from rashomon_cli.core.specs import Reference, parse_reference
-from rashomon_cli.operations import problems, weights
+from rashomon_cli.operations import polylines, problems, weights
 from rashomon_cli.operations.context import Context
 from rashomon_cli.sources import builders, data, imports
 from rashomon_cli.sources.arrays import Data, Statistics
@@ -204,17 +204,32 @@ def load_path(context: Context, loaded: problems.Loaded, run: Run, device: torch
 
     from rashomon_cli.science.paths import Path
 
-    ends = []
-    for parent in run.record.parents:
+    stored = run.tensors("path.safetensors")
+    if "points" in stored:
+        return Path(run.record.config["kind"], polylines.points_of(loaded, run, stored, device))
+    ends, parents = [], ends_of(run)
+    for parent in parents:
         end = Subject(_end(context, run, parent), Reference(parent.id, parent.t))
         if parent.sha256 != end.parent(parent.role).sha256:
             raise Damaged(f"the end {end.label} of {run.name} is not what it was", "restore its folder from a copy")
         ends.append(load_model(context, loaded, end, device))
-    thetas = adopt(loaded, ends, [parent.role for parent in run.record.parents])
-    bends = torch.from_numpy(np.array(run.tensors("path.safetensors")["bends"])).to(thetas[0])
-    if len(ends) != 2 or bends.shape[1:] != thetas[0].shape:
+    thetas = adopt(loaded, ends, [parent.role for parent in parents])
+    bends = torch.from_numpy(np.array(stored["bends"])).to(thetas[0])
+    if bends.shape[1:] != thetas[0].shape:
         raise Refused(f"the bends of {run.name} have {bends.shape[-1]} parameters, its ends {len(thetas[0])}")
     return Path(run.record.config["kind"], torch.stack([thetas[0], *bends, thetas[1]]))
+
+
+def ends_of(run: Run) -> list[Parent]:
+    """The parents that are the two ends of a path, ``a`` and ``b``; others say how the path was made.
+
+    Raises:
+        Refused: if the run does not lead from one model to another.
+    """
+    ends = [parent for role in ("a", "b") for parent in run.record.parents if parent.role == role]
+    if len(ends) != 2:
+        raise Refused(f"{run.name} is no path from one model to another", f"rashomon show {run.name}")
+    return ends
 
 
 def adopt(
@@ -271,5 +286,7 @@ def parameter_shapes(context: Context, subject: Subject) -> dict[str, tuple[int,
     """
     run = subject.run
     while run.kind == "path":
-        run = _end(context, run, run.record.parents[0])
+        if (own := polylines.shapes_of(run)) is not None:
+            return own
+        run = _end(context, run, ends_of(run)[0])
     return {name: array.shape for name, array in run.tensors("model.safetensors").items()}

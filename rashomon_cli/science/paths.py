@@ -108,7 +108,8 @@ class Path:
         if len(used) == 1 and weights[used[0]] == 1.0:
             return self.points[int(used[0])].clone()
         chosen = torch.tensor(weights[used], dtype=self.points.dtype, device=self.points.device)
-        return chosen @ self.points[torch.from_numpy(used).to(self.points.device)]
+        every = len(used) == len(self.points)
+        return chosen @ (self.points if every else self.points[torch.from_numpy(used).to(self.points.device)])
 
     def _gram(self) -> Array:
         """Inner products of the control points relative to the first one, in float64."""

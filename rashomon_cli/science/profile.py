@@ -17,7 +17,7 @@ from torch import Tensor
 from rashomon_cli.core.results import Array
 from rashomon_cli.science.batchnorm import refresh
 from rashomon_cli.science.evaluation import Evaluation, evaluate, standard_error
-from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.problem import Batches, Point, Problem, Tick, fresh_buffers, silent
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,23 @@ def measure_point(
         evaluate(problem, theta, own, train, tick),
         evaluate(problem, theta, own, test, tick),
     )
+
+
+def train_losses(problem: Problem, theta: Tensor, train: Batches, tick: Tick = silent) -> Array:
+    """Losses (n,) of training examples at θ, with BatchNorm refreshed on the same examples.
+
+    Args:
+        problem: the model and loss.
+        theta: parameters (P,).
+        train: un-augmented training examples.
+        tick: called after each batch.
+
+    Returns:
+        float64 losses, an example each.
+    """
+    own = refresh(problem, theta, fresh_buffers(problem.module), train, tick)
+    losses: Array = evaluate(problem, theta, own, train, tick).losses.numpy()
+    return losses
 
 
 def barrier(ts: Sequence[float], values: Array, population: int, scale: float = 1.0) -> Barrier:

@@ -308,7 +308,8 @@ def test_weight_decay_loss_and_augmentation_come_from_the_first_end(zoo, join, t
 def test_a_plan_counts_forward_passes_and_starts_nothing(zoo, at):
     before = everything(zoo)
     steps = plan(at(zoo), ConnectConfig(a="a", b="b", epochs=3, points=11, samples=100, seed=9)).steps()
-    assert [step.forward_passes for step in steps] == [3 * 200, 20 * 100, 20 * 200]
+    watched = (3 * 5 + 2) * 2 * 100
+    assert [step.forward_passes for step in steps] == [3 * 200, watched, 20 * 100, 20 * 200]
     assert everything(zoo) == before
 
 

@@ -102,3 +102,9 @@ def rebatched():
     from dataclasses import replace
 
     return lambda problem, size: replace(problem, train=replace(problem.train, batch_size=size))
+
+
+@pytest.fixture
+def make():
+    """make(module, x, y, loss): a problem in float64 whose training and test examples are the same."""
+    return make_problem

@@ -6,6 +6,7 @@ from scipy.optimize import minimize
 
 from rashomon_cli.science.curves import fit, with_bends
 from rashomon_cli.science.paths import Path, line
+from rashomon_cli.science.positions import Worst
 from rashomon_cli.science.training import SGD, TrainState
 
 MATRIX = torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
@@ -61,3 +62,41 @@ def test_the_ends_stay_and_the_same_seed_gives_the_same_bends(function_problem):
     trained = with_bends(path, one[-1].theta)
     assert torch.equal(trained.at(0.0), START)
     assert torch.equal(trained.at(1.0), END)
+
+
+def hill(p):
+    """A narrow hill between (−1, 0) and (1, 0), in a bowl that rises slowly to all sides."""
+    return torch.exp(-(p[:, 0] ** 2) / 0.05 - p[:, 1] ** 2 / 0.5) + 0.2 * (p**2).sum(1)
+
+
+def over_the_hill(problem, worst, seed=0, start=None, steps=250):
+    ends = torch.tensor([[-1.0, 0.3], [1.0, 0.3]], dtype=torch.float64)
+    path = line(*ends, 1, "bezier")
+    batch = next(iter(problem.train))
+    state = start or TrainState(0, path.points[1:-1].clone(), None, {})
+    cfg = SGD(4, 0.02, 0.9, weight_decay=0.0, schedule="one-cycle", seed=seed)
+    states = [
+        (now, worst and worst.losses.copy())
+        for now in fit(problem, path, lambda e: iter([batch] * steps), steps, cfg, state, worst=worst)
+    ]
+    trained = with_bends(path, states[-1][0].theta)
+    highest = max(float(hill(trained.at(t)[None])) for t in np.linspace(0, 1, 401))
+    return states, highest
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_positions_where_the_loss_is_worst_lower_the_highest_point(function_problem, seed):
+    problem = function_problem(hill, 2)
+    (_, uniform), (_, worst) = over_the_hill(problem, None, seed), over_the_hill(problem, Worst(), seed)
+    assert worst < uniform - 0.02
+
+
+def test_positions_where_the_loss_is_worst_are_resumed_from_their_estimates(function_problem):
+    problem = function_problem(hill, 2)
+    (whole, _), (again, _) = (over_the_hill(problem, Worst(), steps=50) for _ in range(2))
+    assert torch.equal(whole[-1][0].theta, again[-1][0].theta)
+    state, losses = whole[1]
+    later, _ = over_the_hill(problem, Worst(losses), start=state, steps=50)
+    assert torch.equal(later[-1][0].theta, whole[-1][0].theta)
+    forgetful, _ = over_the_hill(problem, Worst(), start=state, steps=50)
+    assert not torch.equal(forgetful[-1][0].theta, whole[-1][0].theta)
