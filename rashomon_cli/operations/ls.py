@@ -19,7 +19,9 @@ from rashomon_cli.store.names import begun, find_id, is_id
 class LsConfig(Config):
     """Filters of ``ls``; a run must pass all of them."""
 
-    kind: Literal["model", "path", "measurement", "comparison"] | None = option(None, "Only runs of this kind.")
+    kind: Literal["model", "path", "simplex", "measurement", "comparison"] | None = option(
+        None, "Only runs of this kind."
+    )
     tag: str | None = option(None, "Only runs with this tag; several, separated by commas: with all of them.")
     parent: str | None = option(None, "Only runs made from this one.", reference=True)
     where: str | None = option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator
 
@@ -24,7 +24,26 @@ def _split(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-Name = Literal["training", "guard", "density", "profile", "curvature", "heatmap"]
+_WAYS = {
+    "naive": "line",
+    "reset": "line, reset",
+    "aligned": "line, aligned",
+    "aligned_reset": "line, aligned and reset",
+}
+Name = Literal[
+    "training",
+    "guard",
+    "density",
+    "profile",
+    "curvature",
+    "heatmap",
+    "spokes",
+    "simplex",
+    "graph",
+    "ensemble",
+    "width",
+    "machinery",
+]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
 
 
@@ -33,7 +52,7 @@ class PlotConfig(Config):
 
     run: str = argument("Run to draw.", metavar="RUN")
     out: Path | None = option(None, "Folder, or beginning of the file names; default ./NAME.")
-    what: Names = option((), "Figures among training,guard,density,profile,curvature,heatmap; default all that apply.")
+    what: Names = option((), f"Figures among {','.join(get_args(Name))}; default all that apply.")
 
 
 def plot(context: Context, config: PlotConfig) -> list[Path]:
@@ -84,16 +103,38 @@ def _prefix(context: Context, out: Path | None, run: Run) -> Path:
 
 def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
     """Every figure that the groups allow, by its name; a heat map's name ends in that of its data."""
-    from rashomon_cli.figures import curvature, heatmap, profile, training
+    from rashomon_cli.figures import (
+        curvature,
+        ensemble,
+        graph,
+        heatmap,
+        machinery,
+        profile,
+        simplex,
+        spokes,
+        training,
+        width,
+    )
 
     probe = groups.get("probe", {})
     paths = {"curve": groups.get("curve", {}), "straight line": groups.get("line", {}), "path": probe}
+    paths |= {words: groups.get(way, {}) for way, words in _WAYS.items()}
     figures = {
         "training": training.curves(groups.get("training", {})),
         "guard": training.guard(groups.get("guard", {})),
         "density": training.density(groups.get("layers", {})),
-        "profile": profile.profile(paths),
+        "profile": profile.profile(paths, groups.get("segments")),
         "curvature": curvature.curvature(probe),
+    }
+    figures |= {
+        "spokes": spokes.spokes(groups),
+        "simplex": simplex.simplex(groups.get("complex", {})),
+        "graph": graph.graph(groups.get("graph", {})),
+    }
+    figures |= {
+        "ensemble": ensemble.ensemble(probe),
+        "width": width.width(probe),
+        "machinery": machinery.machinery(probe),
     }
     figures |= {f"heatmap-{data}": heatmap.heatmap(group, data) for data, group in groups.items()}
     return {name: figure for name, figure in figures.items() if figure is not None}

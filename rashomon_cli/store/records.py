@@ -21,7 +21,7 @@ from rashomon_cli.store.names import NAME
 SCHEMA = 2
 _UNSEALED = 1  # the last schema without a digest
 
-Kind = Literal["model", "path", "measurement", "comparison"]
+Kind = Literal["model", "path", "simplex", "measurement", "comparison"]
 
 
 Word = Annotated[str, Field(pattern=NAME)]

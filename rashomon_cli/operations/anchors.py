@@ -1,0 +1,127 @@
+"""The models that ``connect`` joins when they are more than two, and which options go with each way to do so."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rashomon_cli.core.errors import Refused, UsageError
+from rashomon_cli.core.options import flag_of
+from rashomon_cli.operations import subjects, weights
+from rashomon_cli.operations.context import Context
+from rashomon_cli.operations.subjects import Subject
+
+if TYPE_CHECKING:
+    from rashomon_cli.operations.connect import ConnectConfig
+
+MODES = ("star", "simplex", "graph")
+_MODELS = {"a", "b", "others"}
+_EXAMPLES = {mode: f"rashomon connect a b c --{mode}" for mode in MODES}
+_TRAINED = {
+    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule", "augment", "precision"),
+    *("seed", "points", "samples"),
+}
+OPTIONS = {
+    "star": {"star", *_TRAINED},
+    "simplex": {"simplex", "bend", "volume", "draws", "epsilon", *_TRAINED},
+    "graph": {"graph", "epsilon", "points", "samples", "seed"},
+}
+
+
+def mode_of(config: ConnectConfig) -> str | None:
+    """Which of :data:`MODES` is asked for; None for a path between two models.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    asked = [mode for mode in MODES if getattr(config, mode)]
+    if len(asked) > 1:
+        flags = " and ".join(f"--{mode}" for mode in asked)
+        raise UsageError(f"{flags} exclude each other", _EXAMPLES[asked[0]])
+    if not asked:
+        if config.others:
+            raise UsageError(f"a path joins two models, not {2 + len(config.others)}", _EXAMPLES["star"])
+        only = set().union(*OPTIONS.values()) - _TRAINED - {"bend"}
+        if wrong := _given(config, only):
+            mode = next(mode for mode in MODES if wrong[0] in OPTIONS[mode])
+            raise UsageError(f"{_flag(config, wrong[0])} needs --{mode}", _EXAMPLES[mode])
+        return None
+    (mode,) = asked
+    if wrong := _given(config, set(type(config).model_fields) - OPTIONS[mode] - _MODELS):
+        raise UsageError(f"{_flag(config, wrong[0])} does not go with --{mode}", _EXAMPLES[mode])
+    return mode
+
+
+def _given(config: ConnectConfig, names: set[str]) -> list[str]:
+    """Which of these options differ from their default."""
+    return [n for n, field in type(config).model_fields.items() if n in names and getattr(config, n) != field.default]
+
+
+def _flag(config: ConnectConfig, name: str) -> str:
+    return flag_of(name, type(config).model_fields[name].json_schema_extra)
+
+
+def names_of(config: ConnectConfig) -> list[str]:
+    """The models named on the command line, in order."""
+    return [name for name in (config.a, config.b, *config.others) if name is not None]
+
+
+def find(context: Context, config: ConnectConfig, mode: str) -> list[Subject]:
+    """The anchors, checked against each other without importing torch.
+
+    Args:
+        context: the store.
+        config: names of the models.
+        mode: ``star`` or ``simplex``.
+
+    Returns:
+        Two or more models of equal shapes.
+
+    Raises:
+        UsageError: if there are fewer than two, or a run does not exist or is no model.
+        Refused: if two are the same or do not fit each other.
+    """
+    names = names_of(config)
+    if len(names) < 2:
+        raise UsageError(f"--{mode} joins two models or more, not {len(names)}", _EXAMPLES[mode])
+    found = [subjects.find(context, name, "model") for name in names]
+    for one, other in itertools.combinations(found, 2):
+        if (one.run.id, one.t) == (other.run.id, other.t):
+            raise Refused(f"{one.label} is named twice", f"name different models: {_EXAMPLES[mode]}")
+        if one.t is None and other.t is None and one.parent("").sha256 == other.parent("").sha256:
+            raise Refused(
+                f"{one.label} and {other.label} have equal parameters", f"name different models: {_EXAMPLES[mode]}"
+            )
+    check_fit(context, found)
+    return found
+
+
+def check_fit(context: Context, found: Sequence[Subject]) -> None:
+    """Refuse models that no line joins; tell where they were trained on different losses or data.
+
+    Args:
+        context: the store.
+        found: the models; the others are compared with the first.
+
+    Raises:
+        Refused: if shapes, or the normalisation of images, differ.
+    """
+    first = found[0]
+    shapes = subjects.parameter_shapes(context, first)
+    for other in found[1:]:
+        its = subjects.parameter_shapes(context, other)
+        if its != shapes:
+            weights.check_fit(shapes, its, other.label, first.label)
+        subjects.check_statistics(first, other)
+        if first.run.record.config["loss"] != other.run.record.config["loss"]:
+            context.note(f"{first.label} and {other.label} were trained on different losses; that of the first is used")
+        one, two = (subject.run.record.data or {} for subject in (first, other))
+        if one.get("fingerprint") != two.get("fingerprint"):
+            words = f"{first.label} was trained on {one.get('spec')}, {other.label} on {two.get('spec')}"
+            context.note(f"{words}; the first is used")
+
+
+def record(config: ConnectConfig, mode: str) -> dict[str, object]:
+    """The options that a mode has, for the run's record and key."""
+    return {name: value for name, value in config.record().items() if name in OPTIONS[mode]}
