@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "train",
     "import": "import_",
     "export": "export",
+    "align": "align",
     "connect": "connect",
     "probe": "probe",
     "prune": "prune",

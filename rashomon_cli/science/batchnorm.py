@@ -56,6 +56,11 @@ def refresh(
     return fresh
 
 
+def has_statistics(module: nn.Module) -> bool:
+    """Whether a module has BatchNorm layers that keep statistics."""
+    return any(isinstance(m, _BatchNorm) and m.track_running_stats for m in module.modules())
+
+
 def constants(module: nn.Module) -> dict[str, Tensor]:
     """What is neither trained nor a BatchNorm statistic: other buffers, frozen parameters, by name."""
     layers = [n for n, m in module.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats]

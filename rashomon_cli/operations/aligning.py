@@ -1,0 +1,51 @@
+"""Aligning on the way to something else: ``connect --align``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rashomon_cli.operations import align
+from rashomon_cli.operations.context import Context
+from rashomon_cli.operations.plan import Plan
+
+if TYPE_CHECKING:
+    from rashomon_cli.operations.connect import ConnectConfig
+
+Planner = Callable[[Context, "ConnectConfig"], Plan]
+
+
+def first(context: Context, config: ConnectConfig, planner: Planner) -> Plan:
+    """The plan of a path whose end ``b`` is moved onto ``a``: found moved, or with that as its first part.
+
+    Args:
+        context: the store.
+        config: options with ``align``.
+        planner: makes the plan of a path from options without it.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: if a run does not exist or is no model.
+        Refused: if the models do not fit each other.
+    """
+    names = {"points", "samples", "seed"}
+    ends = {"a": config.a, "b": config.b}
+    aligning = align.plan(context, align.AlignConfig(**config.model_dump(include=names), **ends))
+
+    def then() -> Plan:
+        moved = context.store.finished(**aligning.identity)
+        assert moved is not None
+        return planner(context, config.model_copy(update={"b": moved.id, "align": False}))
+
+    if context.store.finished(**aligning.identity) is not None:
+        return then()
+    own = planner(context, config.model_copy(update={"align": False}))
+    return replace(
+        own,
+        config=dict(own.config) | {"align": True},
+        steps=lambda: [*aligning.steps(), *own.steps()],
+        first=(aligning, then),
+    )

@@ -1,0 +1,146 @@
+"""Proof by trial: elements of every group are applied, and the network must compute what it did.
+
+Two permutations of n units generate all n! of them: a cycle through all n, and the exchange of two neighbours in it.
+Both are tried, with the factors, on parameters that are moved off their values at random: a symmetry holds at all
+parameters, and biases of 0 or factors of 1, as fresh networks have them, would hide a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.science.symmetries.axes import Group, Symmetries
+from rashomon_cli.science.symmetries.graph import HINT, Graph
+from rashomon_cli.science.symmetries.labels import FIXED, Ids
+from rashomon_cli.science.symmetries.moves import permute, rescale
+
+TOLERANCE = 1e-10
+_SPREAD = 0.05  # of a random move, as a share of a tensor's root mean square
+
+Order = Callable[[Ids, np.random.Generator], Ids]
+"""Units in one order (n,) or several (m, n), to the units that take their places."""
+
+
+def shuffled(symmetries: Symmetries, groups: tuple[Group, ...], seed: int) -> Ids:
+    """A random permutation of the units of some groups."""
+    return _applied(symmetries, groups, seed, lambda units, random: random.permuted(units, axis=-1))
+
+
+def cycled(symmetries: Symmetries, groups: tuple[Group, ...], seed: int) -> Ids:
+    """Every unit to the place of the next one in a random order."""
+    return _applied(symmetries, groups, seed, _cycle)
+
+
+def exchanged(symmetries: Symmetries, groups: tuple[Group, ...], seed: int) -> Ids:
+    """Of each group two units that follow each other in the order of ``cycled`` with the same seed."""
+    return _applied(symmetries, groups, seed, lambda units, random: _cycle(units, random, most=2))
+
+
+def _cycle(units: Ids, random: np.random.Generator, most: int | None = None) -> Ids:
+    order = random.permutation(units.shape[-1])[:most]
+    found = units.copy()
+    found[..., order] = units[..., np.roll(order, 1)]
+    return found
+
+
+def _applied(symmetries: Symmetries, groups: tuple[Group, ...], seed: int, order: Order) -> Ids:
+    random = np.random.default_rng(seed)
+    source = symmetries.identity()
+    for group in groups:
+        places = order(np.arange(group.size), random)
+        source[group.units] = group.units[places]
+        for inner in group.inner:
+            source[inner.units] = order(inner.units[places], random)
+    return source
+
+
+def stretched(symmetries: Symmetries, tensors: Mapping[str, Tensor], seed: int) -> Tensor:
+    """Logarithms of random factors (S,), none so small that a variance would have to be negative."""
+    random = np.random.default_rng(seed)
+    found = np.zeros(symmetries.scales)
+    found[symmetries.free] = random.normal(0, 0.3, len(symmetries.free))
+    for axis in symmetries.axes:
+        if axis.added is not None and axis.powers:
+            scales, power = axis.powers[0]
+            variance = tensors[axis.tensor].double().cpu().numpy()
+            least = np.log(axis.added / (variance + axis.added)) / power
+            np.maximum.at(found, scales, least + 1e-9)
+    found[FIXED] = 0.0
+    return torch.from_numpy(found)
+
+
+def jolted(graph: Graph, symmetries: Symmetries, seed: int) -> dict[str, Tensor]:
+    """Tensors near the network's own in general position: what symmetries move is moved off at random.
+
+    Args:
+        graph: the network.
+        symmetries: of it.
+        seed: of the moves.
+
+    Returns:
+        New tensors; what is positive, such as a variance, stays so.
+    """
+    random = torch.Generator().manual_seed(seed)
+    found = dict(graph.values)
+    for name in dict.fromkeys(axis.tensor for axis in symmetries.axes):
+        value = found[name]
+        noise = torch.randn(value.shape, generator=random, dtype=value.dtype)
+        if bool((value > 0).all()):
+            found[name] = value * (4 * _SPREAD * noise).exp()
+        else:
+            found[name] = value + _SPREAD * noise * (value.square().mean().sqrt() + 0.1)
+    return found
+
+
+def outputs(graph: Graph, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """What the network computes with other tensors in the place of its own."""
+    with torch.no_grad():
+        found: Tensor = graph.module([tensors[name].clone() for name in graph.names], x.clone())
+    return found
+
+
+def difference(graph: Graph, one: Mapping[str, Tensor], other: Mapping[str, Tensor], x: Tensor) -> float:
+    """Largest difference between the outputs of two sets of tensors, relative to the largest output if that exceeds 1."""
+    return _apart(outputs(graph, one, x), outputs(graph, other, x))
+
+
+def _apart(first: Tensor, second: Tensor) -> float:
+    return float((first - second).abs().max()) / max(1.0, float(first.abs().max()))
+
+
+def check(graph: Graph, symmetries: Symmetries, x: Tensor, seed: int = 0) -> None:
+    """Apply elements of all groups at once; where outputs change, find the group and refuse.
+
+    Args:
+        graph: the network, in float64.
+        symmetries: what was found.
+        x: inputs, in float64.
+        seed: of the permutations, the factors and the point at which they are tried.
+
+    Raises:
+        Refused: naming the group, if outputs change by more than 1e-10, or are no function of the inputs.
+    """
+    tensors = jolted(graph, symmetries, seed)
+    usual = outputs(graph, tensors, x)
+    if not _apart(usual, outputs(graph, tensors, x)) <= TOLERANCE:
+        raise Refused("the model gives other outputs at each call, so no symmetry of it can be proved", HINT)
+
+    def changes(changed: Mapping[str, Tensor]) -> bool:
+        return not _apart(usual, outputs(graph, changed, x)) <= TOLERANCE
+
+    factors = stretched(symmetries, tensors, seed)
+    for moves in (cycled, exchanged):
+        source = moves(symmetries, symmetries.groups, seed)
+        if not changes(rescale(symmetries, permute(symmetries, tensors, source), factors)):
+            continue
+        for group in symmetries.groups:
+            if changes(permute(symmetries, tensors, moves(symmetries, (group,), seed))):
+                raise Refused(
+                    f"the units of {group.name} seemed interchangeable, but outputs change when they are", HINT
+                )
+        raise Refused("factors seemed free to move between layers, but outputs change when they are moved", HINT)
