@@ -1,7 +1,7 @@
 """Measure the Rashomon set of a trained network.
 
 The operations of the command line as functions:
-``from rashomon_cli import Store, train, connect, probe, prune, compare``.
+``from rashomon_cli import Store, train, connect, align, probe, prune, compare``.
 Each takes a store (or a :class:`Context`) and its options as keywords, and returns a :class:`Run`.
 
 Names are imported on first use, so that importing the package loads neither torch nor h5py.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rashomon_cli.core.errors import RashomonError
+    from rashomon_cli.operations.align import AlignConfig, align
     from rashomon_cli.operations.compare import CompareConfig, compare
     from rashomon_cli.operations.connect import ConnectConfig, connect
     from rashomon_cli.operations.context import Context, Where
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rashomon_cli.store import Run, Store
 
 _HOMES = {
+    "AlignConfig": "operations.align",
     "CompareConfig": "operations.compare",
     "ConnectConfig": "operations.connect",
     "Context": "operations.context",
@@ -42,6 +44,7 @@ _HOMES = {
     "Store": "store",
     "TrainConfig": "operations.train",
     "Where": "operations.context",
+    "align": "operations.align",
     "compare": "operations.compare",
     "connect": "operations.connect",
     "export": "operations.export",
@@ -54,6 +57,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AlignConfig",
     "CompareConfig",
     "ConnectConfig",
     "Context",
@@ -68,6 +72,7 @@ __all__ = [
     "Store",
     "TrainConfig",
     "Where",
+    "align",
     "compare",
     "connect",
     "export",

@@ -9,6 +9,8 @@ HEADLINES = (
     "test_accuracy",
     "curve_barrier_loss",
     "sparsity",
+    "barrier_loss_aligned_reset",
+    "barrier_loss_naive",
     "line_barrier_loss",
     "test_loss",
     "train_loss",

@@ -1,4 +1,4 @@
-"""A network and a copy with units interchanged and rescaled: matching finds the permutation, and moving back the network."""
+"""A network and a copy with units interchanged and rescaled: matching finds the permutation, and the way back."""
 
 import pytest
 import torch
