@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -51,6 +51,7 @@ class PlotConfig(Config):
     """Options of ``plot``."""
 
     run: str = argument("Run to draw.", metavar="RUN")
+    others: tuple[str, ...] = argument("More runs, whose profiles are drawn into the same picture.", default=())
     out: Path | None = option(None, "Folder, or beginning of the file names; default ./NAME.")
     what: Names = option((), f"Figures among {','.join(get_args(Name))}; default all that apply.")
 
@@ -70,9 +71,9 @@ def plot(context: Context, config: PlotConfig) -> list[Path]:
         Refused: if the run has nothing to draw, or not what was asked for.
         Damaged: if the run's file was altered.
     """
-    run = context.store.find(config.run)
+    run, *others = (context.store.find(name) for name in (config.run, *config.others))
     prefix = _prefix(context, config.out, run)
-    found = _draw(run.measurements() if _has_measurements(run) else {})
+    found = _together([run, *others]) if others else _draw(run.measurements() if _has_measurements(run) else {})
     kinds = {name.partition("-")[0] for name in found}
     if not found:
         raise Refused(f"run {run.name} has nothing to plot", f"rashomon show {run.name}")
@@ -99,6 +100,29 @@ def _prefix(context: Context, out: Path | None, run: Run) -> Path:
     if prefix.resolve().is_relative_to(context.store.runs_folder.resolve()):
         raise UsageError(f"{prefix.parent} belongs to a run, which nothing may change", "--out .")
     return prefix
+
+
+def _together(runs: Sequence[Run]) -> dict[str, Figure]:
+    """The profiles of several runs in one figure; a straight line that several have is drawn once.
+
+    Raises:
+        Refused: if a run has no profile.
+    """
+    from rashomon_cli.figures import profile
+
+    paths: dict[str, Mapping[str, Variable]] = {}
+    for run in runs:
+        groups = run.measurements() if _has_measurements(run) else {}
+        own = {run.name: groups.get("curve") or groups.get("probe", {})}
+        own |= {words: groups.get(way, {}) for way, words in _WAYS.items()}
+        own = {words: group for words, group in own.items() if "t" in group}
+        if not own:
+            raise Refused(f"run {run.name} has no profile", f"rashomon show {run.name}")
+        if "line" in groups:
+            paths.setdefault("straight line", groups["line"])
+        paths |= own
+    figure = profile.profile(paths)
+    return {} if figure is None else {"profile": figure}
 
 
 def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:

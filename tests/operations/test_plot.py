@@ -136,3 +136,21 @@ def test_the_command_prints_the_paths(context, tmp_path, capsys, flags):
 def test_the_commands_module_imports_neither_torch_nor_matplotlib():
     code = "import sys, rashomon_cli.cli.plot; print({'torch', 'matplotlib'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_profiles_of_several_runs_come_into_one_picture(context):
+    for name in ("one", "two"):
+        publish(context, name, {"curve": PATH, "line": PATH}, kind="path")
+    publish(context, "moved", {"naive": PATH, "aligned": PATH})
+    files = plot(context, PlotConfig(run="one", others=("two", "moved")))
+    assert [path.name for path in files] == ["one-profile.png", "one-profile.svg"]
+    drawn = files[1].read_text()
+    for words in ("one", "two", "straight line", "line", "line, aligned"):
+        assert drawn.count(f">{words}<") == 1
+
+
+def test_a_run_without_a_profile_is_refused_beside_others(context):
+    publish(context, "one", {"curve": PATH}, kind="path")
+    publish(context, "trained", {"training": TRAINING})
+    with pytest.raises(Refused, match="trained has no profile"):
+        plot(context, PlotConfig(run="one", others=("trained",)))
