@@ -115,7 +115,9 @@ def check_fit(context: Context, found: Sequence[Subject]) -> None:
             weights.check_fit(shapes, its, other.label, first.label)
         subjects.check_statistics(first, other)
         if first.run.record.config["loss"] != other.run.record.config["loss"]:
-            context.note(f"{first.label} and {other.label} were trained on different losses; that of the first is used")
+            context.note(
+                f"{first.label} and {other.label} were trained on different losses; that of {first.label} is used"
+            )
         one, two = (subject.run.record.data or {} for subject in (first, other))
         if one.get("fingerprint") != two.get("fingerprint"):
             words = f"{first.label} was trained on {one.get('spec')}, {other.label} on {two.get('spec')}"

@@ -10,6 +10,7 @@ from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.operations import (
     aligning,
+    anchors,
     bends,
     constructed,
     problems,
@@ -18,7 +19,6 @@ from rashomon_cli.operations import (
     starts,
     subjects,
     tries,
-    weights,
 )
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
@@ -122,7 +122,9 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
     if (ends[0].run.id, ends[0].t) == (ends[1].run.id, ends[1].t):
         raise Refused(f"both ends are {ends[0].label}", "name two different models")
     tries.check(config)
-    _check_ends(context, *ends)
+    anchors.check_fit(context, ends)
+    if ends[0].t is None and ends[1].t is None and ends[0].parent("a").sha256 == ends[1].parent("b").sha256:
+        raise Refused(f"{ends[0].label} and {ends[1].label} have equal parameters", "name two different models")
     if config.via != "bends":
         return constructed.plan(context, config, ends)
     start = starts.find(context, config.start, config.bend, config.kind, *ends)
@@ -138,20 +140,6 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
         parents=[ends[0].parent("a"), ends[1].parent("b"), *start.parents],
         batch_size=config.batch_size,
     )
-
-
-def _check_ends(context: Context, a: subjects.Subject, b: subjects.Subject) -> None:
-    shapes = [subjects.parameter_shapes(context, end) for end in (a, b)]
-    if shapes[0] != shapes[1]:
-        weights.check_fit(shapes[0], shapes[1], b.label, a.label)
-    subjects.check_statistics(a, b)
-    if a.t is None and b.t is None and a.parent("a").sha256 == b.parent("b").sha256:
-        raise Refused(f"{a.label} and {b.label} have equal parameters", "name two different models")
-    if a.run.record.config["loss"] != b.run.record.config["loss"]:
-        context.note(f"{a.label} and {b.label} were trained on different losses; that of {a.label} is used")
-    one, two = (s.run.record.data or {} for s in (a, b))
-    if one.get("fingerprint") != two.get("fingerprint"):
-        context.note(f"{a.label} was trained on {one.get('spec')}, {b.label} on {two.get('spec')}; the first is used")
 
 
 def steps(config: ConnectConfig, record: Mapping[str, Any]) -> list[Step]:

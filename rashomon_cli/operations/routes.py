@@ -116,8 +116,6 @@ def _kind(run: Run) -> str | None:
     if run.record.operation != "connect":
         return None
     if run.kind == "path" and _number(metrics.get("curve_barrier_loss")):
-        if config.get("align"):
-            return "align"
         via = config.get("via")
         return via if via in KINDS else str(config.get("kind"))
     if run.kind == "simplex":
