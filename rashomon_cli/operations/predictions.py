@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,8 @@ from rashomon_cli.store import Run
 if TYPE_CHECKING:
     import torch
 
+    from rashomon_cli.sources.batches import Batches
+
 Point = tuple["torch.Tensor", Mapping[str, "torch.Tensor"]]
 
 
@@ -35,6 +37,57 @@ class Images:
     inputs: Array
     are_images: bool
     choice: str
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Other data as a model takes them, a batch at a time: images resized to its input, normalised as it was trained.
+
+    It iterates as science's batches do; the targets are 0.
+
+    Attributes:
+        images: the data.
+        kept: what the model's run keeps of its own data.
+        device: where batches are made.
+        dtype: type of the inputs that are handed out.
+    """
+
+    images: Images
+    kept: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def count(self) -> int:
+        """Number of inputs."""
+        return len(self.images.inputs)
+
+    @property
+    def population(self) -> int:
+        """Number of inputs: these are all."""
+        return self.count
+
+    @property
+    def steps(self) -> int:
+        """Number of batches."""
+        return -(-self.count // problems.EVALUATION_BATCH)
+
+    def batch(self, rows: slice) -> Batches:
+        """Some of the inputs."""
+        import torch
+
+        from rashomon_cli.sources.batches import Batches, fit_images
+
+        x = torch.tensor(self.images.inputs[rows], device=self.device)
+        if self.images.are_images:
+            x = fit_images(x, self.kept["input_shape"])
+        targets = torch.zeros(len(x), device=self.device)
+        return Batches(x, targets, len(x), self.kept["mean"], self.kept["std"], len(x), self.dtype)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield inputs (B, …) and zeros (B,)."""
+        for start in range(0, self.count, problems.EVALUATION_BATCH):
+            yield from self.batch(slice(start, start + problems.EVALUATION_BATCH))
 
 
 Known = dict[tuple[Subject, Images | None], Array]
@@ -51,21 +104,26 @@ def images_of(source: data.Source, found: data.Data, samples: int | Literal["all
     return Images(str(source.given or source.spec), found.content, inputs, found.is_images, choice)
 
 
-def check_input(images: Images, subject: Subject) -> None:
+def check_input(images: Images, subject: Subject, flag: str = "--ood") -> None:
     """Refuse data that a model cannot take.
+
+    Args:
+        images: the data.
+        subject: the model, or a path.
+        flag: the option that names the data, for the hint.
 
     Raises:
         Refused: naming the data and the model.
     """
     kept, shape = data_of(subject.run), list(images.inputs.shape[1:])
     if len(images.inputs) < 2:
-        raise Refused(f"the test split of {images.spec} has fewer than two examples", f"--ood {kept['spec']}")
+        raise Refused(f"the test split of {images.spec} has fewer than two examples", f"{flag} {kept['spec']}")
     kind = np.dtype(kept.get("dtype", images.inputs.dtype)).kind  # runs of the first versions do not say
     same = shape == kept["input_shape"] and (images.inputs.dtype.kind == "f") == (kind == "f")
     if images.are_images != bool(kept["mean"]) or not (images.are_images or same):
         numbers = f"{'real numbers' if kind == 'f' else 'integers'} of the shape {tuple(kept['input_shape'])}"
         takes = "images" if kept["mean"] else numbers
-        raise Refused(f"{images.spec} does not fit {subject.label}, which takes {takes}", f"--ood {kept['spec']}")
+        raise Refused(f"{images.spec} does not fit {subject.label}, which takes {takes}", f"{flag} {kept['spec']}")
 
 
 def missing_of(context: Context, models: Sequence[Subject], sets: Sequence[Images]) -> tuple[Known, list[Work]]:
@@ -128,14 +186,11 @@ def _predict(context: Context, loaded: problems.Loaded, point: Point, images: Im
     import torch
 
     from rashomon_cli.science.evaluation import predict
-    from rashomon_cli.sources.batches import Batches, fit_images
 
     parts, kept = [], data_of(subject.run)
+    fitted = Fitted(images, kept, point[0].device, torch.float32)
     for start in range(0, len(images.inputs), problems.EVALUATION_BATCH):
-        x = torch.tensor(images.inputs[start : start + problems.EVALUATION_BATCH], device=point[0].device)
-        if images.are_images:
-            x = fit_images(x, kept["input_shape"])
-        batch = Batches(x, torch.zeros(len(x)), len(x), kept["mean"], kept["std"], len(x))
+        batch = fitted.batch(slice(start, start + problems.EVALUATION_BATCH))
         try:
             parts.append(predict(loaded.problem, *point, batch))
         except torch.OutOfMemoryError:

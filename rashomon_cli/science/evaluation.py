@@ -14,12 +14,12 @@ from rashomon_cli.science.problem import Batches, Problem, Tick, cross_entropy, 
 ECE_BINS = 15
 
 
-def standard_error(values: Tensor, population: int) -> float:
+def standard_error(values: Tensor, population: float) -> float:
     """Standard error of the mean of a sample drawn without replacement: 0 where the sample is everything.
 
     Args:
         values: one per example (n,).
-        population: number of examples that these were drawn from.
+        population: number of examples that these were drawn from; infinite for all that there could be.
 
     Returns:
         ``s/√n · √(1 − n/N)``.

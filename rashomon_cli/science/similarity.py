@@ -104,6 +104,21 @@ def pairs(matrix: Array) -> Array:
     return found
 
 
+def cosine_gaps(a: Tensor, b: Tensor) -> Tensor:
+    """1 − cosine of two vectors for each input, as half the squared distance of unit vectors: exactly 0 for equal ones.
+
+    Args:
+        a: (n, C).
+        b: (n, C).
+
+    Returns:
+        (n,), float64, from 0 to 2. Vectors shorter than 1e-12 count as zero: 0 from each other, 1 from any other.
+    """
+    one, two = _unit(a.double()), _unit(b.double())
+    gaps = (one - two).square().sum(-1) / 2
+    return torch.where(one.any(-1) == two.any(-1), gaps, 1.0)
+
+
 def cluster_order(cosine: Array) -> list[int]:
     """An order that puts like models side by side: average linkage on 1 − cosine, leaves ordered optimally.
 

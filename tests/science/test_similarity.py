@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from rashomon_cli.science import similarity as science
-from rashomon_cli.science.similarity import cluster_order, headline, pairs, similarity
+from rashomon_cli.science.similarity import cluster_order, cosine_gaps, headline, pairs, similarity
 
 NAMES = ("cosine", "cosine_logits", "cosine_centred", "cosine_flattened", "cosine_floor", "disagreement")
 LOGITS = arrays(
@@ -188,3 +188,17 @@ def test_clusters_put_like_models_side_by_side():
     assert sorted(order) == list(range(5))
     assert np.count_nonzero(np.diff(kinds[order])) == 1
     assert sorted(cluster_order(matrix[:2, :2])) == [0, 1]
+
+
+def test_gaps_are_one_less_the_cosine_of_each_input_and_exactly_zero_for_equal_ones():
+    a, b = (torch.from_numpy(z.astype(np.float64)) for z in random_logits(2, 30))
+    expected = [1 - cosine(p, q) for p, q in zip(a.numpy(), b.numpy())]
+    assert cosine_gaps(a, b).numpy() == pytest.approx(expected, abs=1e-12)
+    assert not cosine_gaps(a, a.clone()).any()
+    assert cosine_gaps(a, -3 * a).numpy() == pytest.approx(np.full(30, 2.0))
+
+
+def test_a_zero_vector_is_as_far_as_an_orthogonal_one_from_any_but_another():
+    nothing, something = torch.zeros(1, 3), torch.ones(1, 3)
+    found = [float(cosine_gaps(*pair)) for pair in ((nothing, nothing), (nothing, something), (something, nothing))]
+    assert found == [0, 1, 1]

@@ -1,8 +1,16 @@
 """What ``probe`` can measure: one small file each, listed here and nowhere else."""
 
-from rashomon_cli.operations.quantities import distance, gradient, hvp, loss
-from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
+from rashomon_cli.operations.quantities import distance, ensemble, gradient, hvp, loss, machinery, width
+from rashomon_cli.operations.quantities.quantity import Gathering, Quantity, Sizes
 
-QUANTITIES: tuple[Quantity, ...] = (loss.QUANTITY, gradient.QUANTITY, hvp.QUANTITY, distance.QUANTITY)
+QUANTITIES: tuple[Quantity, ...] = (
+    loss.QUANTITY,
+    gradient.QUANTITY,
+    hvp.QUANTITY,
+    distance.QUANTITY,
+    ensemble.QUANTITY,
+    width.QUANTITY,
+    machinery.QUANTITY,
+)
 
-__all__ = ["QUANTITIES", "Quantity", "Sizes"]
+__all__ = ["QUANTITIES", "Gathering", "Quantity", "Sizes"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Result
+from rashomon_cli.core.results import Result, Variable
 from rashomon_cli.operations.plan import Step
 
 Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standard error need two
@@ -18,11 +18,15 @@ Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standa
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many examples there are, and how many directions a point has: those of a path, or none."""
+    """How many examples there are, and how many directions a point has: those of a path, or none.
+
+    ``other`` counts the test examples of the other data that a gathering names.
+    """
 
     train: int
     test: int
     directions: int = 0
+    other: int = 0
 
 
 class Sampler(Protocol):
@@ -37,6 +41,39 @@ class Sampler(Protocol):
         """Examples of a split, in at least so many batches: what is estimated from batches needs several."""
         ...
 
+    def other(self) -> Any:
+        """Test examples of the other data that a gathering names, as the model takes them; None without any."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """What a path quantity gathers at each of its positions, and of models beside the path, before it measures.
+
+    What is gathered of a model is one step: it is kept, and an interrupted probe goes on behind it.
+
+    Attributes:
+        gather: ``module:function`` of ``science``: (problem, point, **arguments) → Result of one model.
+        arguments: (settings, sampler) → keyword arguments of that function.
+        steps: (settings, sizes) → what one model costs; BatchNorm is refreshed besides.
+        positions: settings → positions on the path; None takes those of ``--points``.
+        against: the setting that names models beside the path; they become parents of the run.
+        other: the setting that names other data.
+        samples: the setting that says how many of their test examples are used.
+    """
+
+    gather: str
+    arguments: Callable[[Any, Sampler], dict[str, Any]]
+    steps: Callable[[Any, Sizes], list[Step]]
+    positions: Callable[[Any], Sequence[float]] | None = None
+    against: str | None = None
+    other: str | None = None
+    samples: str | None = None
+
+    def load(self) -> Callable[..., Result]:
+        """Import the function that gathers."""
+        return _function(self.gather)
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -50,6 +87,10 @@ class Quantity:
         measure: ``module:function`` of ``science``; imported on use.
         arguments: (settings, sampler) → keyword arguments of the function.
         steps: (settings, sizes) → what one point costs.
+        summary: ``module:function`` of ``science``: variables of a point quantity, stacked along t → further ones.
+        gathering: of a path quantity that looks at models; its function is then called with the problem, the path, the
+            positions and what was gathered, and its arguments.
+        default: whether it is measured where ``--what`` is left out.
     """
 
     name: str
@@ -59,12 +100,23 @@ class Quantity:
     measure: str
     arguments: Callable[[Any, Sampler], dict[str, Any]]
     steps: Callable[[Any, Sizes], list[Step]]
+    summary: str | None = None
+    gathering: Gathering | None = None
+    default: bool = True
 
     def load(self) -> Callable[..., Result]:
         """Import the function that measures."""
-        module, _, function = self.measure.partition(":")
-        found: Callable[..., Result] = getattr(importlib.import_module(module), function)
-        return found
+        return _function(self.measure)
+
+    def summarise(self, variables: Mapping[str, Variable]) -> Mapping[str, Variable]:
+        """What follows from the values at all points together."""
+        return _function(self.summary)(variables).variables if self.summary else {}
+
+
+def _function(place: str) -> Callable[..., Result]:
+    module, _, function = place.partition(":")
+    found: Callable[..., Result] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def taken(samples: Samples, available: int) -> int:
