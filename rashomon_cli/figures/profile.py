@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rashomon_cli.figures import style
@@ -15,11 +16,12 @@ _QUANTITIES = ("loss", "error")
 
 
 @style.styled
-def profile(paths: Mapping[str, Group]) -> Figure | None:
+def profile(paths: Mapping[str, Group], segments: Group | None = None) -> Figure | None:
     """One row for the loss and one for the error; one column a split, a scale for each panel.
 
     Args:
         paths: for each path, in the words of the legend: variables along ``t``, ``<split>_loss`` and ``<split>_error``.
+        segments: of the first path, where they have names: ``segment``, ``begin`` and ``end``.
 
     Returns:
         The figure; None where no path has such a variable.
@@ -55,5 +57,21 @@ def profile(paths: Mapping[str, Group]) -> Figure | None:
         axes.set_ylabel(style.label(next(iter(found.values())), f"{split} {quantity}"))
         if quantity == quantities[-1]:
             axes.set_xlabel(style.label(t))
+    if segments:
+        for axes in grid.flat:
+            _part(axes, segments, named=axes in grid[0])
     style.legend(figure, list(grid.flat))
     return figure
+
+
+def _part(axes: Axes, segments: Group, named: bool) -> None:
+    """Lines where a segment ends and the next begins, and above the panel their names."""
+    begins, ends = segments["begin"].values, segments["end"].values
+    for border in begins[1:]:
+        axes.axvline(border, color=style.GREY, lw=0.8, zorder=0)
+    if named:
+        for name, begin, end in zip(segments["segment"].values, begins, ends):
+            place = ((begin + end) / 2, 1.02)
+            axes.annotate(
+                str(name).replace(" ", "\n"), place, xycoords=("data", "axes fraction"), ha="center", va="bottom"
+            )

@@ -194,11 +194,17 @@ def plain(value: float, _: object = None) -> str:
     return (f"{mantissa}e{int(exponent)}" if e else mantissa).replace("-", "−")
 
 
-def legend(figure: Figure, panels: Sequence[Axes], place: _Place = "outside upper center", columns: int = 5) -> None:
+def legend(
+    figure: Figure,
+    panels: Sequence[Axes],
+    place: _Place = "outside upper center",
+    columns: int = 5,
+    bars: str = "±1 standard error",
+) -> None:
     """One legend outside all panels: each label once, and what the error bars mean where there are any."""
     entries = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels())}
     if any(axes.collections for axes in panels):
-        entries["±1 standard error"] = Line2D([], [], color=GREY, marker="|", ls="none", ms=8)
+        entries[bars] = Line2D([], [], color=GREY, marker="|", ls="none", ms=8)
     rows = -(-len(entries) // columns)
     if entries:
         figure.legend(list(entries.values()), list(entries), loc=place, ncols=-(-len(entries) // rows))

@@ -12,7 +12,7 @@ import numpy as np
 
 from rashomon_cli.store import Run
 
-KINDS = ("line", "bezier", "polyline", "star", "simplex", "widen", "aligned")
+KINDS = ("line", "bezier", "polyline", "star", "simplex", "aligned")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,11 @@ def _kind(run: Run) -> str | None:
         return None
     if run.kind == "path" and _number(metrics.get("curve_barrier_loss")):
         via = config.get("via")
-        return via if via in KINDS else str(config.get("kind"))
+        if via == "transplant":  # which ends at a copy of b, its units at other places
+            return "align"
+        if via == "widen":  # in another network, where any two are joined
+            return None
+        return str(config.get("kind"))
     if run.kind == "simplex":
         return "simplex"
     return "star" if config.get("star") else None

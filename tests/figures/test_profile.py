@@ -39,6 +39,21 @@ def test_paths_may_have_different_points_and_many():
     assert len(style.encode(figure, "png")) > 20_000
 
 
+def test_segments_with_names_are_told_apart():
+    names, begins = ["prune a", "shift"], np.array([0.0, 0.25])
+    segments = {
+        "segment": series("segment", names),
+        "begin": series("segment", begins),
+        "end": series("segment", np.array([0.25, 1.0])),
+    }
+    figure = profile({"curve": path(0.1)}, segments)
+    upper, lower = figure.axes[0], figure.axes[-1]
+    assert [(text.get_text(), text.xy[0]) for text in upper.texts] == [("prune\na", 0.125), ("shift", 0.625)]
+    assert not lower.texts
+    for axes in figure.axes:
+        assert any(np.array_equal(line.get_xdata(), [0.25, 0.25]) for line in axes.lines)
+
+
 def test_the_same_arrays_give_the_same_bytes():
     for form in ("png", "svg"):
         first, second = (style.encode(profile({"curve": path(0.1)}), form) for _ in range(2))
