@@ -178,9 +178,13 @@ def _chosen(context: Context, names: Sequence[str]) -> list[Subject]:
 
 
 def _root(run: Run, runs: Mapping[str, Run]) -> tuple[str, str]:
-    """Id and name of a model's root anchor: its first parent, and so on up; a path is a root itself."""
-    while run.kind == "model" and run.record.parents:
-        parent = run.record.parents[0].id
+    """Id and name of a model's root anchor: its first parent, and so on up; a path or a hub is a root itself.
+
+    An aligned model computes what the model does that was moved, its parent ``b``.
+    """
+    while run.kind == "model" and run.record.parents and run.record.operation != "connect":
+        role = "b" if run.record.operation == "align" else run.record.parents[0].role
+        parent = next(each.id for each in run.record.parents if each.role == role)
         if parent not in runs:
             return parent, parent
         run = runs[parent]

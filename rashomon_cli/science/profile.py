@@ -7,6 +7,7 @@ statistics of its own. The alignment literature subtracts the line between the e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class Barrier:
 
     Attributes:
         value: highest point minus the higher end; 0 or more.
-        stderr: its standard error, for the grid point that was found highest.
+        stderr: its standard error, for the grid point that was found highest. Where that is the end itself, that of the
+            highest point between the ends minus the end: a barrier of 0 is not certain either. NaN without such a point.
         at: position of the highest point.
         interpolated: highest excess over the line between the end losses.
     """
@@ -103,11 +105,14 @@ def barrier(ts: Sequence[float], values: Array, population: int, scale: float = 
     means = values.mean(1)
     top = int(means.argmax())
     end = 0 if means[0] >= means[-1] else len(ts) - 1
-    difference = torch.from_numpy(np.asarray(values[top] - values[end], dtype=np.float64))
+    inner = 1 + int(means[1:-1].argmax()) if len(ts) > 2 else end
+    uncertain = top if top not in (0, len(ts) - 1) else inner
+    difference = torch.from_numpy(np.asarray(values[uncertain] - values[end], dtype=np.float64))
+    stderr = scale * standard_error(difference, population) if len(ts) > 2 else math.nan
     excess = means - ((1 - np.asarray(ts)) * means[0] + np.asarray(ts) * means[-1])
     return Barrier(
         scale * float(means[top] - means[end]),
-        scale * standard_error(difference, population),
+        stderr,
         float(ts[top]),
         scale * float(excess.max()),
     )

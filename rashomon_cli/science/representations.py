@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rashomon_cli.core.results import Array
+from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 
 GROUPS = 20
@@ -131,8 +132,9 @@ def jackknife(left_out: Array) -> float:
 
 
 def groups(count: int) -> Tensor:
-    """The group (n,) of each of n inputs: up to 20 of them, alike in size."""
-    return torch.arange(count) * min(GROUPS, count) // max(count, 1)
+    """The group (n,) of each of n inputs: up to 20 of them, alike in size, at random, since files lie class by class."""
+    found = torch.arange(count) * min(GROUPS, count) // max(count, 1)
+    return found[torch.randperm(count, generator=torch.Generator().manual_seed(derive(0, "groups")))]
 
 
 def debiased_cka(x: Tensor, y: Tensor) -> Estimate:

@@ -319,6 +319,17 @@ def test_a_point_on_a_path_counts_as_a_model_and_is_evaluated_once(store):
     assert (context.progress.ticks, again.progress.ticks) == (4 + 3, 0)
 
 
+def test_an_aligned_model_is_of_the_family_of_the_one_that_was_moved_and_a_hub_of_its_own(store):
+    from rashomon_cli.operations.align import AlignConfig, align
+    from rashomon_cli.operations.connect import ConnectConfig, connect
+
+    moved = align(context_of(store), AlignConfig(a="a", b="b", points=3, samples=50))
+    hub = connect(context_of(store), ConnectConfig(a="a", b="b", star=True, epochs=1, points=3, samples=50))
+    group = group_of(compare(context_of(store), ood()))
+    families = dict(zip(group["model"].values.tolist(), group["family"].values.tolist()))
+    assert (families[moved.name], families[hub.name]) == ("b", hub.name)
+
+
 def test_families_reach_up_through_models_and_past_what_was_removed(store):
     grandchild = run_train(store, "grandchild", init="child", seed=5)
     first = compare(context_of(store), ood(models=["grandchild", "a", "b"]))

@@ -32,6 +32,17 @@ def test_error_of_a_barrier_is_paired_over_images():
     assert found.stderr == pytest.approx(0.1 / math.sqrt(1000), rel=0.1)
 
 
+def test_a_barrier_of_zero_is_as_uncertain_as_the_highest_point_between_the_ends():
+    """True heights 0, 0.06 and −1: where a sample shows the end on top, ε = 0.05 is not met for certain."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        middle = rng.normal(0.06, 1.0, size=200)
+        found = barrier([0.0, 0.5, 1.0], np.stack([np.zeros(200), middle, np.full(200, -1.0)]), 10**9)
+        assert found.value == max(0.0, middle.mean())
+        assert found.stderr == pytest.approx(middle.std(ddof=1) / math.sqrt(200))
+    assert math.isnan(barrier([0.0, 1.0], rng.normal(size=(2, 50)), 10**9).stderr)
+
+
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=9))
 def test_barrier_is_never_negative_and_zero_where_an_end_is_highest(losses):
     ts = np.linspace(0, 1, len(losses)).tolist()

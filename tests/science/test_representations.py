@@ -77,6 +77,18 @@ def test_its_standard_error_is_the_spread_over_samples():
     assert np.mean([each.stderr for each in found]) == pytest.approx(spread, rel=0.25)
 
 
+def test_its_standard_error_does_not_depend_on_the_order_of_the_inputs():
+    """Data in folders lie class by class; half of a class left out at a time is no sample of the rest."""
+    classes = torch.arange(10).repeat_interleave(40)
+    means = 3 * normal(10, 4, 9)[classes]
+    ratios = []
+    for seed in range(10):
+        x, y = means + normal(400, 4, seed), means + normal(400, 4, seed + 100)
+        order = torch.randperm(400, generator=torch.Generator().manual_seed(seed))
+        ratios.append(debiased_cka(x, y).stderr / debiased_cka(x[order], y[order]).stderr)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.2)
+
+
 def test_a_constant_representation_and_too_few_inputs_have_none():
     assert math.isnan(debiased_cka(torch.full((20, 3), 1e3), normal(20, 2)).value)
     assert math.isnan(debiased_cka(normal(7, 2), normal(7, 2)).value)
