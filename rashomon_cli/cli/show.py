@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import Any
 
 from rich.text import Text
@@ -12,8 +13,11 @@ from rashomon_cli.cli import console
 from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common
 from rashomon_cli.core.options import Config, argument, option
+from rashomon_cli.core.specs import parse_reference
 from rashomon_cli.core.text import printable
+from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.show import Node, lineage, show
+from rashomon_cli.operations.symmetries import Found, symmetries
 from rashomon_cli.store import Run, Store
 
 
@@ -22,6 +26,9 @@ class ShowConfig(Config):
 
     run: str = argument("Name, id, or unique prefix of an id.", metavar="NAME")
     lineage: bool = option(False, "Draw what the run came from and what came of it.", flag="--lineage")
+    symmetries: bool = option(
+        False, "What of a model can be permuted and rescaled without changing its function.", flag="--symmetries"
+    )
 
 
 MODELS = {"config": ShowConfig, "common": Common}
@@ -34,17 +41,24 @@ def command(config: ShowConfig, common: Common) -> None:
     Example: rashomon show preresnet20-cifar10-s1 --lineage
     """
     store = Store.open(common.store)
-    run = show(store, config.run)
+    run = show(store, parse_reference(config.run).name if config.symmetries else config.run)
+    found = None
+    if config.symmetries and not common.quiet:
+        with console.Bar() as bar:
+            found = symmetries(Context(store, progress=bar), config.run)
     if common.json_:
         record = run.record.model_dump(mode="json")
         more: dict[str, Any] = {key: record[key] for key in _MORE} | {"tags": run.label.tags}
         if config.lineage:
             more["lineage"] = [_nested(node) for node in lineage(store, run)]
+        more |= {"symmetries": found.as_json()} if found else {}
         console.show_json(describe(run, store) | more)
     elif common.quiet:
         print(run.id)
     elif config.lineage:
         console.show_tree([_tree(node) for node in lineage(store, run)])
+    elif found:
+        _show_symmetries(found)
     else:
         _show(run, store.names())
 
@@ -66,6 +80,30 @@ def _show(run: Run, names: dict[str, str]) -> None:
     print()
     rows = [[str(run.folder / a.path), f"{a.bytes:,}"] for a in record.artifacts]
     console.show_table(["file", "bytes"], rows, numeric=[1])
+
+
+def _show_symmetries(found: Found) -> None:
+    rows = []
+    for group in found.groups:
+        parts = ", ".join(
+            f"{count} × {what} {size}" if count > 1 else f"{what} {size}"
+            for (size, what), count in Counter((part.size, part.what) for part in group.parts).items()
+        )
+        rows.append(
+            [group.name, str(group.size), f"{group.what}: {parts}" if parts else group.what, str(group.rescalings)]
+        )
+    console.show_table(["group", "number", "what", "rescalings"], rows, numeric=[1, 3])
+    print()
+    absorbed = f", of which normalisation takes away {found.absorbed:,}" if found.absorbed else ""
+    dimensions = {
+        "rescalings": f"{found.rescalings:,}{absorbed}",
+        "QK": f"{found.qk_dimensions:,} (any invertible matrix between queries and keys: d² a head of d)",
+        "OV": f"{found.ov_dimensions:,} (between values and outputs)",
+    }
+    lines = {"permutations": f"10^{found.log10_permutations:.1f}"}
+    lines["continuous dimensions"] = f"{found.continuous_dimensions:,}"
+    lines |= {name: words for name, words in dimensions.items() if not words.startswith("0")}
+    console.show_pairs(lines | {"not counted": "; ".join(found.not_counted)})
 
 
 def _position(name: str, t: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from rashomon_cli.core.errors import UsageError
@@ -79,15 +80,24 @@ def plan(context: Context, config: AlignConfig) -> Plan:
         record,
         suggestion=f"{b.label}-on-{a.label}".replace("@", "-t"),
         told=("b",),
-        steps=lambda: _steps(config, a.run, 2 + len(others)),
+        steps=lambda: steps(config, a.run.record.data or {}, 2 + len(others)),
         problems=subjects.problems_of(context, a.run),
         carry_out=lambda job: _carry_out(context, config, job, [a, b, *others]),
         parents=parents,
     )
 
 
-def _steps(config: AlignConfig, run: Run, models: int) -> list[Step]:
-    record = run.record.data or {}
+def steps(config: AlignConfig, record: Mapping[str, Any], models: int = 2) -> list[Step]:
+    """What it takes.
+
+    Args:
+        config: the options.
+        record: of the data: ``train_count`` and ``test_count``.
+        models: number of models.
+
+    Returns:
+        Activations where they are compared, then the lines.
+    """
     found = []
     if config.method == "activations":
         count = taken(config.match_samples, int(record["train_count"]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.results import Result, Variable, series
 from rashomon_cli.operations.context import Context
@@ -76,7 +77,7 @@ def find(
 
     Raises:
         Busy: if another process matches the same models.
-        Refused: if the network cannot be traced.
+        Refused: if activations are asked for of a network whose control flow depends on the data.
     """
     assert isinstance(config, Config)
     order = sorted(range(1, len(models)), key=lambda n: (models[n].run.id, models[n].t or 0.0))
@@ -106,6 +107,11 @@ def _match(
 
     if config.method == "weights":
         return match_weights(symmetries, networks, frozenset(loaded.problem.layout.names), config.seed, config.scales)
+    if not readings:
+        raise Refused(
+            f"what {loaded.builder.spec} does depends on the data, so its activations have no fixed places",
+            "--method weights",
+        )
     sample = loaded.batches("train").sample(config.match_samples, config.seed, "match")
     pieces = [batch[k : k + BATCH] for batch, _ in sample for k in range(0, len(batch), BATCH)]
     inputs = [x for x in pieces if len(x) == len(pieces[0])]

@@ -1,6 +1,8 @@
 """Symmetries of a network: permutations of its units and positive factors that leave its function as it is.
 
-They are read off the data flow of the user's module and then tried in float64; what cannot be traced or proved so is refused.
+They are read off the data flow of the user's module and then tried in float64; what cannot be traced or proved so is
+refused. What is found holds; not all that exists is looked for: sign changes, exchanges of blocks that hold blocks, of
+heads that share their keys, and of units behind a flattened outer product are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 
 from rashomon_cli.science.batchnorm import constants
 from rashomon_cli.science.symmetries import check as checks
-from rashomon_cli.science.symmetries.graph import Graph, trace
+from rashomon_cli.science.symmetries.coupling import coupled
+from rashomon_cli.science.symmetries.graph import Graph, Untraceable, trace
 from rashomon_cli.science.symmetries.structure import Group, Inner, Symmetries, permute, rescale, structure
 from rashomon_cli.science.symmetries.walk import Reading, walk
 
@@ -28,7 +31,8 @@ def find(module: nn.Module, x: Tensor, fixed: frozenset[str] = frozenset()) -> t
         fixed: names of parameters and buffers that nothing may move, besides those that are never trained.
 
     Returns:
-        The data flow in float64, the symmetries, and where activations can be observed.
+        The data flow in float64, the symmetries, and where activations can be observed: nowhere in a module whose
+        control flow depends on the data.
 
     Raises:
         Refused: if the module cannot be traced, uses an operation without a rule, or a symmetry does not hold.
@@ -37,7 +41,10 @@ def find(module: nn.Module, x: Tensor, fixed: frozenset[str] = frozenset()) -> t
     own = copy.deepcopy(module).to(device="cpu", dtype=torch.float64)
     x = x.detach().cpu()
     x = x.double() if x.is_floating_point() else x
-    graph = trace(own, x, fixed)
+    try:
+        graph = trace(own, x, fixed)
+    except Untraceable as stopped:
+        return *coupled(own.eval(), x, fixed, stopped), []
     walked = walk(graph, x)
     found = structure(graph, walked)
     checks.check(graph, found, x)

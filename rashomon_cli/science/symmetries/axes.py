@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ class Axis:
         units: of each index (n,); for the inputs of a convolution in groups (O, C/g), since each group has its own.
         powers: scales of each index, as ``units``, and the power to which they multiply the tensor.
         added: of a variance, the ε that is added to it before its root is taken.
+        sides: of each index, as ``units``: 1 if it is a row of the first factor of a product that a matrix fits into,
+            −1 if it is one of the second, 0 if of none or both.
     """
 
     tensor: str
@@ -26,6 +29,7 @@ class Axis:
     units: Ids
     powers: tuple[tuple[Ids, int], ...] = ()
     added: float | None = None
+    sides: Ids | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,20 @@ class Symmetries:
     def continuous(self) -> int:
         """Number of continuous dimensions: free scales, and d² for each product of attention heads of d units."""
         return len(self.free) + sum(size**2 for _, size in self.mixed)
+
+    @property
+    def permutations_log10(self) -> float:
+        """Logarithm of the number of permutations, n! a group of n; units that several blocks share count once."""
+        sizes = [group.size for group in self.groups]
+        for group in self.groups:
+            for inner in group.inner:
+                sizes += [inner.units.shape[1]] * len({tuple(row) for row in inner.units.tolist()})
+        return sum(math.lgamma(size + 1) for size in sizes) / math.log(10)
+
+    def factors(self, units: Ids) -> set[int]:
+        """The free scales of some units."""
+        found = [scales[np.isin(axis.units, units)] for axis in self.axes for scales, _ in axis.powers]
+        return set(np.intersect1d(np.concatenate([np.zeros(0, np.int64), *found]), self.free).tolist())
 
     def identity(self) -> Ids:
         """The permutation that leaves every unit in its place."""

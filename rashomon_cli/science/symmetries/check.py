@@ -17,10 +17,10 @@ from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.symmetries.axes import Group, Symmetries
 from rashomon_cli.science.symmetries.graph import HINT, Graph
 from rashomon_cli.science.symmetries.labels import FIXED, Ids
-from rashomon_cli.science.symmetries.moves import permute, rescale
+from rashomon_cli.science.symmetries.moves import mix, permute, rescale
 
 TOLERANCE = 1e-10
-_SPREAD = 0.05  # of a random move, as a share of a tensor's root mean square
+_SPREAD, _LEAST = 0.2, 0.1  # of a random move: a share of a tensor's root mean square, and what even zeros are moved by
 
 Order = Callable[[Ids, np.random.Generator], Ids]
 """Units in one order (n,) or several (m, n), to the units that take their places."""
@@ -91,9 +91,11 @@ def jolted(graph: Graph, symmetries: Symmetries, seed: int) -> dict[str, Tensor]
         value = found[name]
         noise = torch.randn(value.shape, generator=random, dtype=value.dtype)
         if bool((value > 0).all()):
-            found[name] = value * (4 * _SPREAD * noise).exp()
+            found[name] = value * (_SPREAD * noise).exp() + _LEAST * noise.abs()
         else:
-            found[name] = value + _SPREAD * noise * (value.square().mean().sqrt() + 0.1)
+            found[name] = value + noise * (
+                _SPREAD * value.square().mean().sqrt() + _LEAST / max(1, value[:1].numel()) ** 0.5
+            )
     return found
 
 
@@ -105,7 +107,7 @@ def outputs(graph: Graph, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def difference(graph: Graph, one: Mapping[str, Tensor], other: Mapping[str, Tensor], x: Tensor) -> float:
-    """Largest difference between the outputs of two sets of tensors, relative to the largest output if that exceeds 1."""
+    """Largest difference between outputs with two sets of tensors, relative to the largest output if that exceeds 1."""
     return _apart(outputs(graph, one, x), outputs(graph, other, x))
 
 
@@ -133,6 +135,8 @@ def check(graph: Graph, symmetries: Symmetries, x: Tensor, seed: int = 0) -> Non
     def changes(changed: Mapping[str, Tensor]) -> bool:
         return not _apart(usual, outputs(graph, changed, x)) <= TOLERANCE
 
+    if changes(mix(symmetries, tensors, seed)):
+        raise Refused("a matrix seemed to fit into attention heads, but outputs change when it is put there", HINT)
     factors = stretched(symmetries, tensors, seed)
     for moves in (cycled, exchanged):
         source = moves(symmetries, symmetries.groups, seed)

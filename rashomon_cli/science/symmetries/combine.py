@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, rows, varies
+from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, distinct, rows, varies
 
 
 def virgin(ledger: Ledger, layer: Layer) -> Tensor:
@@ -69,7 +69,7 @@ def _partner(
 
     def spread(r: Layer) -> float:
         theirs = _spread(r, of_others, shape).units
-        return len(rows(mine, theirs)) / len(theirs.unique())
+        return len(rows(mine, theirs)) / len(distinct(theirs))
 
     return min(found, key=spread)
 
@@ -140,6 +140,8 @@ def _scales(ledger: Ledger, a: Layer, b: Layer, kind: str) -> Tensor:
     if kind == "mul" and a.scales is None and b.scales is not None:
         return _scales(ledger, b, a, kind)
     one, two = virgin(ledger, a), virgin(ledger, b)
+    if kind == "mul" and not one.any():
+        return two
     ledger.fix_scales(two)  # of two factors that could be shared out, one stays
     if kind == "mul" or kind == "div":
         return one

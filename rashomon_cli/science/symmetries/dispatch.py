@@ -2,88 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor, fx
-from torch.fx.node import map_aggregate
+from torch import Tensor
 
-from rashomon_cli.science.symmetries import contractions, norms, rules
+from rashomon_cli.science.symmetries import contractions, norms, products, rules
+from rashomon_cli.science.symmetries.calls import Call, values_in
 from rashomon_cli.science.symmetries.combine import combine
-from rashomon_cli.science.symmetries.labels import Ledger, Value
-
-
-@dataclass(frozen=True)
-class Call:
-    """An operation with what is known of its arguments.
-
-    Attributes:
-        ledger: takes what is found out.
-        node: the operation.
-        name: its name, without the underscore of one that works in place.
-        args: arguments, tensors as values.
-        kwargs: keywords, the same.
-        out: the result without labels, a value or several.
-        real: the result itself.
-    """
-
-    ledger: Ledger
-    node: fx.Node
-    name: str
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    out: Any
-    real: Any
-
-    def at(self, place: int, default: Any = None) -> Any:
-        """An argument by its place."""
-        return self.args[place] if len(self.args) > place else default
-
-    def again(self, labels: Tensor) -> Any:
-        """What an operation that moves entries does to other entries of the same tensor's shape."""
-        if self.name in _KEEPING:
-            return labels
-        if self.name in _SHAPING:  # labels need not lie in memory as the tensor does
-            return labels.reshape(self.out.shape)
-        others = map_aggregate(self.args[1:], _stand_in)
-        target: Any = self.node.target
-        return target(labels, *others, **self.kwargs)
-
-    def users(self, item: int) -> bool:
-        """Whether one of several results is used."""
-        items = (user for user in self.node.users if name_of(user) == "getitem" and user.args[1] == item)
-        return any(each.users for each in items)
-
+from rashomon_cli.science.symmetries.labels import Value
 
 Rule = Callable[[Call], Any]
-
-
-def _stand_in(argument: Any) -> Any:
-    """A tensor that is the same for all parameters, else one of the same shape."""
-    if not isinstance(argument, Value):
-        return argument
-    return torch.empty(argument.shape, device="meta") if argument.constant is None else argument.constant
-
-
-def name_of(node: fx.Node) -> str:
-    """``relu_`` of ``aten.relu_.default``."""
-    target = node.target
-    packet = getattr(target, "overloadpacket", None)
-    return str(getattr(packet if packet is not None else target, "__name__", target))
 
 
 def rule_of(name: str) -> Rule | None:
     """The rule of an operation, None where there is none."""
     return _RULES.get(name)
-
-
-def values_in(told: Any) -> list[Value]:
-    """All values among arguments."""
-    found: list[Value] = []
-    map_aggregate(told, lambda a: found.append(a) if isinstance(a, Value) else a)
-    return found
 
 
 def _move(call: Call) -> Any:
@@ -122,20 +56,26 @@ def _binary(call: Call) -> Value:
 
 def _concatenate(call: Call) -> Value:
     target: Any = call.node.target
-    return rules.concatenate(
-        call.ledger, call.out, call.at(0), lambda parts: target(parts, *call.args[1:], **call.kwargs)
-    )
+    axis = None if call.name == "stack" else call.at(1, 0)
+
+    def act(parts: list[Tensor]) -> Any:
+        return target(parts, *call.args[1:], **call.kwargs)
+
+    return rules.concatenate(call.ledger, call.out, call.at(0), axis, act)
 
 
 def _pool(call: Call) -> Any:
-    padding = call.name in ("constant_pad_nd", "pad")
-    axes = len(call.at(1)) // 2 if padding else next((int(c) for c in "123" if f"{c}d" in call.name), 2)
-    filled = padding and bool(call.at(2, 0) if call.name == "constant_pad_nd" else call.at(3, 0))
+    axes = next((int(c) for c in "123" if f"{c}d" in call.name), 2)
 
     def one(out: Value) -> Value:
-        return rules.pool(call.ledger, out, call.at(0), axes, scaled=not filled)
+        return rules.pool(call.ledger, out, call.at(0), axes)
 
     return [one(each) for each in call.out] if isinstance(call.out, list) else one(call.out)
+
+
+def _pad(call: Call) -> Value:
+    kind, filling = ("constant", call.at(2)) if call.name == "constant_pad_nd" else (call.at(2, "constant"), call.at(3))
+    return rules.pad(call.ledger, call.out, call.at(0), call.at(1), kind=kind, filling=filling or 0.0)
 
 
 def _reduce(call: Call) -> Any:
@@ -166,15 +106,14 @@ def _made(call: Call) -> Value:
 
 
 def _glu(call: Call) -> Value:
-    axis = call.at(1, -1)
-    halves = [Value(call.out.shape, tuple(layer.move(part) for layer in call.at(0).layers)) for part in _halves(axis)]
-    gate = rules.pointwise(call.ledger, Value(call.out.shape), halves[1])
-    return combine(call.ledger, call.out, (halves[0], gate), kind="mul")
+    """The first half of an axis, times the sigmoid of the second."""
 
+    def half(number: int) -> Value:
+        layers = [layer.move(lambda labels: labels.chunk(2, call.at(1, -1))[number]) for layer in call.at(0).layers]
+        return Value(call.out.shape, tuple(layers))
 
-def _halves(axis: int) -> Iterator[Callable[[Tensor], Tensor]]:
-    for number in (0, 1):
-        yield lambda labels, number=number: labels.chunk(2, axis)[number]
+    gate = rules.pointwise(call.ledger, Value(call.out.shape), half(1))
+    return combine(call.ledger, call.out, (half(0), gate), kind="mul")
 
 
 def _linear(call: Call) -> Value:
@@ -194,11 +133,11 @@ def _transposed_convolve(call: Call) -> Any:
 def _matmul(call: Call) -> Any:
     if len(call.at(0).shape) < 2 or len(call.at(1).shape) < 2:
         return NotImplemented
-    return contractions.matmul(call.ledger, call.out, call.at(0), call.at(1))
+    return products.matmul(call.ledger, call.out, call.at(0), call.at(1))
 
 
 def _added_matmul(call: Call) -> Value:
-    product = contractions.matmul(call.ledger, Value(call.out.shape), call.at(1), call.at(2))
+    product = products.matmul(call.ledger, Value(call.out.shape), call.at(1), call.at(2))
     return combine(call.ledger, call.out, (product, call.at(0)), kind="add")
 
 
@@ -206,7 +145,7 @@ def _attend(call: Call) -> Value:
     query, key = call.at(0), call.at(1)
     times = query.shape[-3] // key.shape[-3] if len(key.shape) > 3 and len(query.shape) > 3 else 1
     mask = call.at(3) if isinstance(call.at(3), Value) else call.kwargs.get("attn_mask")
-    return contractions.attend(call.ledger, call.out, query, key, call.at(2), mask, times)
+    return products.attend(call.ledger, call.out, query, key, call.at(2), mask, times)
 
 
 def _embed(call: Call) -> Any:
@@ -240,11 +179,6 @@ def _group_norm(call: Call) -> Value:
     return norms.group_norm(call.ledger, call.out, call.at(0), call.at(1), (call.at(2), call.at(3)))
 
 
-_KEEPING = frozenset(
-    "to _to_copy type_as dropout feature_dropout alpha_dropout native_dropout detach contiguous clone alias".split()  # noqa: SIM905
-)
-"""What leaves entries where they are."""
-_SHAPING = frozenset(["view", "_unsafe_view", "view_as", "reshape", "reshape_as", "flatten", "unflatten"])
 _SEVERAL: tuple[tuple[Rule, frozenset[str]], ...] = (
     (_move, rules.MOVES),
     (_pointwise, rules.POINTWISE),
@@ -254,6 +188,7 @@ _SEVERAL: tuple[tuple[Rule, frozenset[str]], ...] = (
     (_normalise, rules.NORMALISERS),
     (_along, rules.RUNNING),
     (_made, rules.MADE),
+    (_concatenate, rules.CONCATENATIONS),
 )
 _RULES: dict[str, Rule] = {name: rule for rule, names in _SEVERAL for name in names} | {
     "_weight_norm": _weight_norm,
@@ -261,8 +196,7 @@ _RULES: dict[str, Rule] = {name: rule for rule, names in _SEVERAL for name in na
     "baddbmm": _added_matmul,
     "batch_norm": _batch_norm,
     "bmm": _matmul,
-    "cat": _concatenate,
-    "concat": _concatenate,
+    "constant_pad_nd": _pad,
     "conv1d": _convolve,
     "conv2d": _convolve,
     "conv3d": _convolve,
@@ -279,8 +213,8 @@ _RULES: dict[str, Rule] = {name: rule for rule, names in _SEVERAL for name in na
     "linear": _linear,
     "matmul": _matmul,
     "mm": _matmul,
+    "pad": _pad,
     "prelu": _prelu,
     "rms_norm": _layer_norm,
     "scaled_dot_product_attention": _attend,
-    "stack": _concatenate,
 }

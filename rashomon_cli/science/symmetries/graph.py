@@ -1,7 +1,7 @@
 """A module's data flow as a graph of tensor operations, with its parameters and buffers as inputs.
 
-The graph is what ``torch.fx`` records of one call in eval mode, before any operation is decomposed: convolutions, norms and
-attention stay whole, and Python's control flow is gone. A branch that depends on the data cannot be recorded.
+The graph is what ``torch.fx`` records of one call in eval mode, before operations are decomposed: convolutions, norms
+and attention stay whole, and Python's control flow is gone. A branch that depends on the data cannot be recorded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HINT = "its paths and predictions need no symmetries: rashomon connect --help"
 
 
 class Untraceable(Refused):
-    """A module whose control flow depends on the data, or that cannot be recorded for another reason."""
+    """A module whose control flow depends on the data."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def trace(module: nn.Module, x: Tensor, fixed: frozenset[str] = frozenset()) -> 
         The graph.
 
     Raises:
-        Untraceable: if it cannot be recorded, naming the submodule where recording stopped.
-        Refused: if it gives something else than a tensor.
+        Untraceable: if its control flow depends on the data, naming the submodule where recording stopped.
+        Refused: if it fails, or gives something else than a tensor.
     """
     values = {n: v.detach() for n, v in (*module.named_parameters(), *module.named_buffers())}
     parameters = frozenset(name for name, _ in module.named_parameters())
@@ -83,7 +83,8 @@ def trace(module: nn.Module, x: Tensor, fixed: frozenset[str] = frozenset()) -> 
             )
         except Exception as error:
             where = f"{places.now} ({type(module.get_submodule(places.now)).__name__})" if places.now else "the model"
-            raise Untraceable(f"cannot trace {where}: {_reason(error)}", HINT) from error
+            refusal, reason = _reason(error)
+            raise refusal(f"cannot trace {where}: {reason}", HINT) from error
     if not isinstance(given[0], Tensor):
         kind = type(given[0]).__name__
         raise Refused(f"{type(module).__name__} gives a {kind}, no tensor, so its symmetries cannot be told", HINT)
@@ -92,11 +93,11 @@ def trace(module: nn.Module, x: Tensor, fixed: frozenset[str] = frozenset()) -> 
     return Graph(recorded, tuple(values), values, fixed, parameters, places.of)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> tuple[type[Refused], str]:
     text = str(error).strip()
     if any(words in text for words in ("data-dependent", "tracing tensor", "data dependent")):
-        return "what it does depends on the data"
-    return text.splitlines()[0] if text else type(error).__name__
+        return Untraceable, "what it does depends on the data"
+    return Refused, text.splitlines()[0] if text else type(error).__name__
 
 
 _COMPOSITE = ("einsum.default", "lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input", "tensordot.default")

@@ -11,7 +11,7 @@ from rashomon_cli.science.symmetries.axes import Axis, Group, Inner
 from rashomon_cli.science.symmetries.labels import FIXED, Ids, Ledger
 
 Place = tuple[int, int]
-"""(number of an axis, how often the unit occurs along it), or (−1, number of a set), or (−2, number of a block)."""
+"""(number of an axis, how often the unit occurs along it), or (−1, number of a set), (−2, number of a block)."""
 _SET, _BLOCK = -1, -2
 
 
@@ -97,8 +97,8 @@ def _apart(ledger: Ledger, unit_of: Ids) -> Iterator[tuple[int, int]]:
 def _around(block: int, found: Found) -> frozenset[int] | None:
     """The larger blocks that a block lies in, and is moved within; None where it cannot be moved.
 
-    Of blocks within blocks the innermost can be moved. One that holds something fixed cannot, nor can one whose units lie
-    in different blocks besides.
+    Of blocks within blocks the innermost can be moved. One that holds something fixed cannot, nor can one whose units
+    lie in different blocks besides.
     """
     units = found.held[block]
     if block == FIXED or FIXED in units or any(unit in found.held for unit in units):
@@ -118,7 +118,9 @@ def _blocks(
     around: dict[int, frozenset[int] | None],
 ) -> Iterator[Group]:
     """Blocks that occur at like places and hold as many units at like places."""
-    joined, read = _joined(ledger, unit_of), {int(unit) for each in ledger.read for unit in unit_of[each]}
+    joined = _joined(ledger, unit_of)
+    torn = {int(unit) for axis in axes if axis.sides is not None for unit in axis.units[axis.sides == 0].flat}
+    torn |= {int(unit) for several in ledger.bent for unit in unit_of[several]}
     alike: dict[object, list[int]] = {}
     for block, inner in sorted(within.items()):
         shape = tuple(sorted((where, len(units)) for where, units in inner.items()))
@@ -126,22 +128,25 @@ def _blocks(
     for members in alike.values():
         inners = []
         for where, first in within[members[0]].items():
-            units, own = np.array([within[block][where] for block in members]), set(first)
-            kind = next((k for k in joined if joined[k].get(members[0]) == own), "units")
-            kind = "units" if kind == "ov" and not own <= read else kind
+            units, own = np.array([within[block][where] for block in members]), frozenset(first)
+            kind = next((kind for kind, heads in joined.items() if own in heads and not own & torn), "units")
             inners.append(Inner(_name(first[0], found, axes), kind, units))
-        if len(members) > 1 or any(inner.units.shape[1] > 1 or inner.kind != "units" for inner in inners):
+        if len(members) > 1 or any(inner.kind != "units" for inner in inners):
             yield Group(inners[0].name, np.array(members), tuple(inners))
+        else:  # a single block is no block
+            yield from (Group(inner.name, inner.units[0]) for inner in inners if inner.units.shape[1] > 1)
 
 
-def _joined(ledger: Ledger, unit_of: Ids) -> dict[str, dict[int, set[int]]]:
-    """By kind (``qk``, ``ov``), for each block the units that a head sums over or passes on."""
-    found: dict[str, dict[int, set[int]]] = {}
+def _joined(ledger: Ledger, unit_of: Ids) -> dict[str, set[frozenset[int]]]:
+    """By kind (``qk``, ``ov``), the units that each head sums over or passes on."""
+    found: dict[str, set[frozenset[int]]] = {}
     for kind, several in ledger.joined.items():
-        own = found.setdefault(kind, {})
+        own = found.setdefault(kind, set())
         for pairs in several:
-            for block, unit in np.unique(unit_of[pairs], axis=0).tolist():
-                own.setdefault(block, set()).add(unit)
+            heads: dict[int, set[int]] = {}
+            for head, unit in np.unique(np.stack([pairs[:, 0], unit_of[pairs[:, 1]]], 1), axis=0).tolist():
+                heads.setdefault(head, set()).add(unit)
+            own.update(map(frozenset, heads.values()))
     return found
 
 
@@ -150,34 +155,41 @@ def _name(unit: int, found: Found, axes: Sequence[Axis]) -> str:
     return found.names.get(unit) or next(axes[number].tensor for number, _ in found.places[unit] if number >= 0)
 
 
-def merge_blocks(ledger: Ledger, unit_of: Ids) -> list[Ids]:
-    """Ties between blocks that hold the same units, or share some one for one: they can only be moved together.
+def same_blocks(ledger: Ledger, unit_of: Ids) -> Ids:
+    """Ties (m, 2) between blocks that hold the same units, as heads that share their keys do: they are one."""
+    ties: list[tuple[int, int]] = []
+    for held in _families(ledger, unit_of):
+        first: dict[frozenset[int], int] = {}
+        ties += [(first.setdefault(frozenset(units), block), block) for block, units in held.items()]
+    return np.array(ties, np.int64).reshape(-1, 2)
 
-    Blocks of different sizes are not tied: where a unit lies in two of them, neither can be moved.
+
+def joint_blocks(ledger: Ledger, unit_of: Ids) -> Ids:
+    """Ties (m, 2) between blocks that share units one for one: they can only be moved together.
+
+    Blocks of different sizes are not tied: there the smaller ones are moved within the larger.
     """
-    families: list[dict[int, set[int]]] = []
+    parents: dict[int, list[tuple[int, int]]] = {}
+    for number, held in enumerate(_families(ledger, unit_of)):
+        for block, units in held.items():
+            for unit in units:
+                parents.setdefault(unit, []).append((number, block))
+    ties = []
+    for component in _components([blocks for blocks in parents.values() if len(blocks) > 1]):
+        blocks = [block for _, block in component]
+        if len({number for number, _ in component}) == len(component):
+            ties += [(blocks[0], block) for block in blocks[1:]]
+    return np.array(ties, np.int64).reshape(-1, 2)
+
+
+def _families(ledger: Ledger, unit_of: Ids) -> Iterator[dict[int, set[int]]]:
+    """For each time that blocks were made, the units of each that can move."""
     for pairs in ledger.inside:
         held: dict[int, set[int]] = {}
         for block, unit in np.unique(unit_of[pairs], axis=0).tolist():
-            if block != unit:
+            if block not in (unit, FIXED):
                 held.setdefault(block, set()).add(unit)
-        families.append(held)
-    ties: list[tuple[int, int]] = []
-    for held in families:  # heads that share their keys are one block
-        first: dict[frozenset[int], int] = {}
-        ties += [(first.setdefault(frozenset(units), block), block) for block, units in held.items()]
-    same = dict((other, one) for one, other in ties)
-    parents: dict[int, list[tuple[int, int]]] = {}
-    for number, held in enumerate(families):
-        for block in dict.fromkeys(same[b] for b in held):
-            for unit in held[block]:
-                parents.setdefault(unit, []).append((number, block))
-    for component in _components([blocks for blocks in parents.values() if len(blocks) > 1]):
-        if len({number for number, _ in component}) == len(component):
-            blocks = [block for _, block in component]
-            ties += [(blocks[0], block) for block in blocks[1:]]
-    ties = [(one, other) for one, other in ties if one != other and FIXED not in (one, other)]
-    return [np.array(ties, np.int64).reshape(-1, 2)]
+        yield held
 
 
 def _components(edges: Sequence[Sequence[tuple[int, int]]]) -> list[set[tuple[int, int]]]:

@@ -1,7 +1,7 @@
-"""Which unit each entry of a tensor belongs to: labels that are carried through a network beside its values.
+"""Which unit each entry of a tensor belongs to: labels that are carried through a network beside values.
 
-A *unit* is what a symmetry moves as one: a channel, a neuron, a coordinate of a residual stream. Every index of every axis
-of a parameter begins as a unit of its own; what the network does with it ties units together, ties them into blocks
+A *unit* is what a symmetry moves as one: a channel, a neuron, a coordinate of a residual stream. Every index of every
+axis of a parameter begins as a unit of its own; what the network does with it ties units together, into blocks
 (attention heads, groups of a convolution), or to what nothing may move, such as an input pixel or a class.
 
 Beside its unit, an entry of an activation has a *scale*: a positive factor that could be moved past it.
@@ -94,7 +94,9 @@ class Ledger:
         sets: pairs (unit, set): the unit stays within the set.
         exponents: for each unit of a parameter, (scale, power) by which its entries are multiplied.
         joined: pairs (block, unit) whose units an attention head sums over (``qk``) or passes on (``ov``) as they are.
-        read: units that a linear map reads as another gave them.
+        bridges: pairs of units that are tied as the two factors of a linear map of a linear map: any invertible matrix
+            fits between them, unless something else ties them.
+        bent: outputs of linear maps that something else than another linear map takes, so that no matrix passes them.
         variances: for a unit of a variance that is kept, the number that is added to it.
     """
 
@@ -106,7 +108,8 @@ class Ledger:
     sets: list[Ids] = field(default_factory=list)
     exponents: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     joined: dict[str, list[Ids]] = field(default_factory=lambda: {"qk": [], "ov": []})
-    read: list[Ids] = field(default_factory=list)
+    bridges: list[Ids] = field(default_factory=list)
+    bent: list[Ids] = field(default_factory=list)
     variances: dict[int, float] = field(default_factory=dict)
     _sets: int = 0
 
@@ -119,15 +122,19 @@ class Ledger:
 
     def new_scales(self, units: Tensor) -> Tensor:
         """A scale for each distinct unit of a tensor of labels; 1 where a unit is fixed."""
-        distinct, places = units.unique(return_inverse=True)
-        found = torch.arange(self.scales, self.scales + len(distinct))
-        self.scales += len(distinct)
-        found[distinct == FIXED] = FIXED
-        return found[places]
+        shape = units.shape
+        for axis in range(units.ndim):
+            if units.shape[axis] > 1 and not varies(units, axis):
+                units = units.narrow(axis, 0, 1)
+        several, places = torch.unique(units, return_inverse=True)
+        found = torch.arange(self.scales, self.scales + len(several))
+        self.scales += len(several)
+        found[several == FIXED] = FIXED
+        return found[places].expand(shape)
 
-    def tie(self, one: Tensor, other: Tensor) -> None:
+    def tie(self, one: Tensor, other: Tensor, bridge: bool = False) -> None:
         """Two tensors of units of one shape: units at the same place move together."""
-        self.same_units.append(rows(one, other))
+        (self.bridges if bridge else self.same_units).append(rows(one, other))
 
     def fix(self, units: Tensor) -> None:
         """Nothing may move these units."""
@@ -167,20 +174,30 @@ class Ledger:
         Returns:
             The blocks that they are then, with a length of 1 along the axes; None where units differ along no others.
         """
-        rest = [axis for axis in range(units.ndim) if axis not in axes and varies(units, axis)]
+        rest = self._differing(units, axes)
         if rest:
             return self.block(units, rest)
         self.keep_within(units)
         return None
 
+    def _differing(self, units: Tensor, axes: Sequence[int]) -> list[int]:
+        """Axes besides some along which units differ, as far as it is known which are the same."""
+        rest = [axis for axis in range(units.ndim) if axis not in axes and varies(units, axis)]
+        if rest:
+            units = torch.from_numpy(classes(self.units, [*self.same_units, *self.bridges]))[units]
+        return [axis for axis in rest if varies(units, axis)]
+
     def pin(self, units: Tensor, axes: Iterable[int]) -> None:
         """Nothing may move these units along some axes; along the others they can be moved as blocks."""
         axes = sorted(axes)
-        rest = [axis for axis in range(units.ndim) if axis not in axes and varies(units, axis)]
+        rest = self._differing(units, axes)
         if not rest:
             self.fix(units)
             return
         self.block(units, rest)
+        for axis in range(units.ndim):
+            if axis not in axes and axis not in rest:
+                units = units.narrow(axis, 0, 1)
         for part in units.movedim(axes, list(range(len(axes)))).flatten(0, len(axes) - 1):
             self.keep_within(part)
 
@@ -208,9 +225,8 @@ def rows(*labels: Tensor) -> Ids:
     flat = [each.reshape(-1) for each in labels]
     key = torch.zeros_like(flat[0])
     for each in flat:  # one number a tuple: sorting tuples is far slower
-        distinct, place = each.unique(return_inverse=True)
-        key = key * len(distinct) + place
-        key = key.unique(return_inverse=True)[1]
+        several, place = torch.unique(each, return_inverse=True)
+        key = torch.unique(key * len(several) + place, return_inverse=True)[1]
     first = torch.full((int(key.max()) + 1,), -1) if len(key) else torch.zeros(0, dtype=torch.int64)
     first[key] = torch.arange(len(key))
     return np.stack([each[first].numpy() for each in flat], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -56,6 +57,41 @@ def _between(old: Ids, wanted: Ids) -> Ids:
     order = np.argsort(old, kind="stable")
     found: Ids = order[np.searchsorted(old[order], wanted, "left")]
     return found
+
+
+def mix(symmetries: Symmetries, tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Put a random invertible matrix, near the identity, between the two factors of each product of attention heads.
+
+    Args:
+        symmetries: of the network.
+        tensors: parameters by name.
+        seed: of the matrices.
+
+    Returns:
+        New tensors: a factor's rows are multiplied by M, the other's by the inverse of its transpose.
+    """
+    random, found = np.random.default_rng(seed), dict(tensors)
+    inners = [inner for group in symmetries.groups for inner in group.inner if inner.kind != "units"]
+    heads = {row[0]: np.array(row) for inner in inners for row in inner.units.tolist()}
+    matrices = {}
+    for first, units in sorted(heads.items()):
+        matrices[first] = np.eye(len(units)) + 0.3 * random.normal(size=(len(units),) * 2) / np.sqrt(len(units))
+    for axis in symmetries.axes:
+        if axis.sides is None or axis.units.ndim != 1 or axis.tensor not in found:
+            continue
+        for head in np.intersect1d(axis.units, list(heads)).tolist():
+            places = np.stack([np.flatnonzero(axis.units == unit) for unit in heads[head]], 1)
+            for place in places:
+                one = matrices[head] if axis.sides[place[0]] > 0 else np.linalg.inv(matrices[head]).T
+                found[axis.tensor] = _applied(found[axis.tensor], axis.axis, place, one)
+    return found
+
+
+def _applied(tensor: Tensor, axis: int, place: Ids, matrix: npt.NDArray[np.float64]) -> Tensor:
+    """A tensor with some rows along an axis multiplied by a matrix."""
+    where = torch.from_numpy(place)
+    part = tensor.index_select(axis, where).movedim(axis, 0)
+    return tensor.index_copy(axis, where, torch.tensordot(torch.from_numpy(matrix), part, 1).movedim(0, axis))
 
 
 def rescale(symmetries: Symmetries, tensors: Mapping[str, Tensor], logarithms: Tensor) -> dict[str, Tensor]:

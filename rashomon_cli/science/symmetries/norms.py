@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, varies
 from rashomon_cli.science.symmetries.combine import virgin
+from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, varies
 
 
 def batch_norm(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rashomon_cli.science.symmetries.axes import Axis, Group, Inner, Symmetries
 from rashomon_cli.science.symmetries.graph import Graph
-from rashomon_cli.science.symmetries.grouping import groups_of, merge_blocks
+from rashomon_cli.science.symmetries.grouping import groups_of, joint_blocks, same_blocks
 from rashomon_cli.science.symmetries.labels import FIXED, Ids, Ledger, classes, varies
 from rashomon_cli.science.symmetries.moves import permute, rescale
 from rashomon_cli.science.symmetries.walk import Walked
@@ -28,12 +28,15 @@ def structure(graph: Graph, walked: Walked) -> Symmetries:
         The symmetries.
     """
     ledger = walked.ledger
-    unit_of = classes(ledger.units, ledger.same_units)
-    unit_of = classes(ledger.units, [*ledger.same_units, *merge_blocks(ledger, unit_of)])
+    ties = [*ledger.same_units, *ledger.bridges]
+    for find_ties in (same_blocks, joint_blocks, same_blocks):
+        ties.append(find_ties(ledger, classes(ledger.units, ties)))
+    unit_of = classes(ledger.units, ties)
     units, unit_of = np.unique(unit_of, return_inverse=True)
     scales, scale_of = np.unique(classes(ledger.scales, ledger.same_scales), return_inverse=True)
+    side_of = _sides(ledger)
     axes = tuple(
-        _axis(name, axis, labels, ledger, unit_of, scale_of)
+        _axis(name, axis, labels, ledger, unit_of, scale_of, side_of)
         for name, several in walked.parameters.items()
         for axis, labels in enumerate(several)
     )
@@ -43,11 +46,22 @@ def structure(graph: Graph, walked: Walked) -> Symmetries:
     return Symmetries(len(units), len(scales), axes, groups, free, absorbed, mixed, unit_of)
 
 
-def _axis(name: str, axis: int, labels: Tensor, ledger: Ledger, unit_of: Ids, scale_of: Ids) -> Axis:
+def _sides(ledger: Ledger) -> Ids:
+    """For each unit, on which side of the products of linear maps it is: 1 or −1; 0 if on none or on both."""
+    half = classes(ledger.units, ledger.same_units)
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *ledger.bridges])
+    first, second = (np.isin(half, half[pairs[:, side]]) for side in (0, 1))
+    found: Ids = np.where(first == second, 0, np.where(first, 1, -1))
+    return found
+
+
+def _axis(name: str, axis: int, labels: Tensor, ledger: Ledger, unit_of: Ids, scale_of: Ids, side_of: Ids) -> Axis:
     """The classes along one axis of a tensor; of the inputs of a convolution in groups along both first axes."""
-    whole = labels.numpy()
-    places = (slice(None), slice(None)) if axis == 1 and varies(labels, 0) else (*[0] * axis, slice(None))
-    line = whole[(*places, *[0] * (whole.ndim - len(places)))]
+    grouped = axis == 1 and varies(labels, 0)
+    for other in reversed(range(labels.ndim)):
+        if other > axis or (other < axis and not grouped):
+            labels = labels.select(other, 0)
+    line: Ids = labels.numpy()
     if not line.size:
         return Axis(name, axis, unit_of[line])
     distinct, place = np.unique(line, return_inverse=True)
@@ -57,11 +71,12 @@ def _axis(name: str, axis: int, labels: Tensor, ledger: Ledger, unit_of: Ids, sc
         scales = np.array([dict(enumerate(own)).get(number, (FIXED, power)) for own in known])
         own = np.where(scales[:, 1] == power, scales[:, 0], FIXED)
         powers.append((scale_of[own][place].reshape(line.shape), power))
-    return Axis(name, axis, unit_of[line], tuple(powers), ledger.variances.get(int(line.flat[0])))
+    added = ledger.variances.get(int(line.flat[0]))
+    return Axis(name, axis, unit_of[line], tuple(powers), added, side_of[line])
 
 
 def _mixed(groups: Sequence[Group]) -> list[tuple[str, int]]:
-    """Of each inner product of attention heads, its kind and the number of units; heads that share theirs count once."""
+    """Of each inner product of attention heads, its kind and size; heads that share theirs count once."""
     return [
         (inner.kind, inner.units.shape[1])
         for group in groups

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, fx
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.science.symmetries.dispatch import Call, name_of, rule_of, values_in
+from rashomon_cli.science.symmetries.calls import Call, name_of, values_in
+from rashomon_cli.science.symmetries.dispatch import rule_of
 from rashomon_cli.science.symmetries.graph import HINT, Graph
-from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value
-from rashomon_cli.science.symmetries.rules import MOVES
+from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, distinct
+from rashomon_cli.science.symmetries.rules import CONCATENATIONS, MOVES
 
-_CONTRACTIONS = frozenset("linear conv1d conv2d conv3d matmul mm bmm addmm scaled_dot_product_attention".split())  # noqa: SIM905
+_CONTRACTIONS = frozenset(
+    ["linear", "conv1d", "conv2d", "conv3d", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention"]
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class _Walker:
                 self.ledger.fix_scales(layer.scales)
         else:
             target: Any = node.target
-            args, kwargs = (fx.map_arg(part, lambda n: self.real[n]) for part in (node.args, node.kwargs))
+            args: Any = fx.map_arg(node.args, lambda n: self.real[n])
+            kwargs: Any = fx.map_arg(node.kwargs, lambda n: self.real[n])
             with torch.no_grad():
                 self.real[node] = target(*args, **kwargs)
             self.values[node] = self._labelled(node)
@@ -165,7 +169,8 @@ class _Walker:
             Refused: if it has no rule.
         """
         name = name_of(node)
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self.values[n])
+        args: Any = fx.map_arg(node.args, lambda n: self.values[n])
+        kwargs: Any = fx.map_arg(node.kwargs, lambda n: self.values[n])
         if name == "getitem":
             return args[0][args[1]] if isinstance(args[0], list) else args[0]
         flat = values_in((args, kwargs))
@@ -175,9 +180,11 @@ class _Walker:
         plain = name if name.startswith("__") else name.removesuffix("_")
         rule = rule_of(plain)
         call = Call(self.ledger, node, plain, args, kwargs, blank, self.real[node])
-        for value in flat if plain not in MOVES else ():
+        for value in flat if plain not in MOVES | CONCATENATIONS else ():
             for layer in value.layers:  # nothing can take the place of what an operation is applied to but its like
                 self.ledger.keep_within(layer.units)
+                if layer.raw and not _is_linear(plain, flat):
+                    self.ledger.bent.append(distinct(layer.units))
         found = NotImplemented if rule is None else rule(call)
         if found is NotImplemented:
             raise Refused(f"no rule says what {plain} does to symmetries; it stands {self._place(node)}", HINT)
@@ -228,6 +235,11 @@ class _Walker:
             if isinstance(found, Value) and found.parameter is None:
                 for layer in found.layers:
                     yield Reading(node.name, place, layer.units)
+
+
+def _is_linear(name: str, values: list[Value]) -> bool:
+    """Whether an operation sums over its input with weights, or multiplies all of it by one number."""
+    return name in _CONTRACTIONS or name == "neg" or (name in ("mul", "div") and len(values) == 1)
 
 
 def _in_place(node: fx.Node) -> bool:
