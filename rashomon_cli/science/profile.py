@@ -27,8 +27,8 @@ class Barrier:
 
     Attributes:
         value: highest point minus the higher end; 0 or more.
-        stderr: its standard error, for the grid point that was found highest. Where that is the end itself, that of the
-            highest point between the ends minus the end: a barrier of 0 is not certain either. NaN without such a point.
+        stderr: its standard error, for the grid point that was found highest. Where that is the end itself, that of
+            the highest point between the ends minus the end: a barrier of 0 is not certain either. NaN without one.
         at: position of the highest point.
         interpolated: highest excess over the line between the end losses.
     """

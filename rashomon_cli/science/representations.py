@@ -132,7 +132,7 @@ def jackknife(left_out: Array) -> float:
 
 
 def groups(count: int) -> Tensor:
-    """The group (n,) of each of n inputs: up to 20 of them, alike in size, at random, since files lie class by class."""
+    """The group (n,) of each of n inputs: up to 20 of them, alike in size, at random: files lie class by class."""
     found = torch.arange(count) * min(GROUPS, count) // max(count, 1)
     return found[torch.randperm(count, generator=torch.Generator().manual_seed(derive(0, "groups")))]
 
