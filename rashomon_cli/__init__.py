@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rashomon_cli.operations.plot import PlotConfig, plot
     from rashomon_cli.operations.probe import ProbeConfig, probe
     from rashomon_cli.operations.prune import PruneConfig, prune
+    from rashomon_cli.operations.sweep import SweepConfig, sweep
     from rashomon_cli.operations.train import TrainConfig, train
     from rashomon_cli.sources.arrays import Data
     from rashomon_cli.store import Run, Store
@@ -42,6 +43,7 @@ _HOMES = {
     "RashomonError": "core.errors",
     "Run": "store",
     "Store": "store",
+    "SweepConfig": "operations.sweep",
     "TrainConfig": "operations.train",
     "Where": "operations.context",
     "align": "operations.align",
@@ -53,6 +55,7 @@ _HOMES = {
     "plot": "operations.plot",
     "probe": "operations.probe",
     "prune": "operations.prune",
+    "sweep": "operations.sweep",
     "train": "operations.train",
 }
 
@@ -70,6 +73,7 @@ __all__ = [
     "RashomonError",
     "Run",
     "Store",
+    "SweepConfig",
     "TrainConfig",
     "Where",
     "align",
@@ -81,6 +85,7 @@ __all__ = [
     "plot",
     "probe",
     "prune",
+    "sweep",
     "train",
 ]
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "probe": "probe",
     "prune": "prune",
     "compare": "compare",
+    "sweep": "sweep",
     "plot": "plot",
     "ls": "ls",
     "show": "show",

@@ -46,16 +46,21 @@ def publish(
         else:
             outcomes = carry_out(context, family, planner)
     if common.dry_run:
-        _show_costs(common, found)
+        show_costs(common, found)
         return
     if len(family.members) > 1:
         _show_family(common, outcomes, context)
         return
     run = outcomes[0].run
     assert run is not None
+    tell_name(bar, where, run)
+    show_run(common, run, context.store)
+
+
+def tell_name(bar: console.Bar, where: Where, run: Run) -> None:
+    """Say so where a run that was found has another name than the one asked for."""
     if where.name not in (None, run.name):
         bar.note(f"this request is known as {run.name}: rashomon rename {run.name} {where.name}")
-    show_run(common, run, context.store)
 
 
 def show_run(common: Common, run: Run, store: Store) -> None:
@@ -99,7 +104,8 @@ def _line(outcome: Outcome[Any]) -> list[str]:
     return [outcome.name, "found" if outcome.found else "done", words]
 
 
-def _show_costs(common: Common, found: Sequence[Cost]) -> None:
+def show_costs(common: Common, found: Sequence[Cost]) -> None:
+    """Print what is missing and what it costs."""
     steps: dict[str, int] = {}
     for cost in found:
         for step in cost.steps:

@@ -87,6 +87,23 @@ def carry_out(context: Context, family: Family[C], planner: Planner[C]) -> list[
         before = finished(context, plan)
         run = before or execute(context, plan, name=context.where.name)
         return [Outcome(member, run.name, run, None, before is not None)]
+    return each(context, family, planner)
+
+
+def each(context: Context, family: Family[C], planner: Planner[C]) -> list[Outcome[C]]:
+    """The same as :func:`carry_out`, but the error of an only member is in its outcome, too.
+
+    Args:
+        context: store and circumstances.
+        family: the requests.
+        planner: the operation's ``plan``.
+
+    Returns:
+        One outcome a member.
+
+    Raises:
+        RashomonError: if a member cannot work.
+    """
     _check(replace(context, progress=Silence(), notes=[]), family, planner)
     return [_one(context, family, number, planner) for number in range(len(family.members))]
 

@@ -43,6 +43,7 @@ Name = Literal[
     "ensemble",
     "width",
     "machinery",
+    "sweep",
 ]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
 
@@ -136,6 +137,7 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
         profile,
         simplex,
         spokes,
+        sweep,
         training,
         width,
     )
@@ -159,6 +161,7 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
         "ensemble": ensemble.ensemble(probe),
         "width": width.width(probe),
         "machinery": machinery.machinery(probe),
+        "sweep": sweep.sweep(groups.get("sweep", {})),
     }
     figures |= {f"heatmap-{data}": heatmap.heatmap(group, data) for data, group in groups.items()}
     return {name: figure for name, figure in figures.items() if figure is not None}

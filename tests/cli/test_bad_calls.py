@@ -23,6 +23,7 @@ from rashomon_cli.store.trash import remove
 USAGE, FAILED, NO_STORE, DAMAGED = 2, 1, 10, 12
 TINY = ["--model", "mlp(width=8)", "--data", "digits(train=200)"]
 TRAIN = ["train", *TINY, "--epochs", "1"]
+SWEEP = ["sweep", *TINY, "--widths", "1", "--pairs", "1", "--epochs", "1"]
 OWN = """
 from torch import nn
 
@@ -118,6 +119,9 @@ BAD = [
     (["show", "tinny"], USAGE, "no run 'tinny'", "rashomon show tiny"),
     (["show", "zzzz"], USAGE, "no run 'zzzz'", "rashomon ls"),
     (["show", ""], USAGE, "no run ''", "rashomon ls"),
+    (["show", "numbers", "--symmetries"], USAGE, "numbers is a measurement", "rashomon ls --kind model"),
+    (["show", "path", "--symmetries"], USAGE, "path is a path", "rashomon show path@0.5 --symmetries"),
+    (["show", "tiny@0.5", "--symmetries"], USAGE, "no position @0.5", "rashomon show tiny --symmetries"),
     (["show", "tiny", "other"], USAGE, "other", "rashomon show"),
     (["train", "--model", "preresnet21"], USAGE, "no model 'preresnet21'", "rashomon train --model preresnet20"),
     (["train", "--model", "mlpp(width=8)", "--data", "digits"], USAGE, "no model 'mlpp'", "'mlp(width=8)'"),
@@ -159,6 +163,9 @@ BAD = [
     (["align", "tiny", "other", "--method", "magic"], USAGE, "magic", "rashomon align"),
     (["align", "tiny", "other", "--match-samples", "1"], USAGE, "--match-samples = 1", "rashomon align"),
     (["prune", "tinny"], USAGE, "no run 'tinny'", "rashomon prune tiny"),
+    ([*SWEEP, "--method", "weight"], USAGE, "weight", "rashomon sweep"),
+    (["sweep", "--model", "mlpp", "--data", "digits"], USAGE, "no model 'mlpp'", "rashomon sweep --model mlp"),
+    (["sweep", "--model", "mlp", "--data", "digit"], USAGE, "no data set 'digit'", "--data digits"),
     # values out of range, and lists
     ([*TRAIN, "--seed", "-1"], USAGE, "--seed = ", "rashomon train"),
     ([*TRAIN, "--seed", "3-1"], USAGE, "runs backwards", "--seed 1-3"),
@@ -184,6 +191,13 @@ BAD = [
     (["connect", "tiny", "other", "--bend", "2", "--start", "path,tiny"], USAGE, "path is a path", "path@0.5,tiny"),
     (["connect", "tiny", "other", "--start", "numbers"], USAGE, "numbers is a measurement", "rashomon"),
     (["connect", "tiny", "other", "--start", "wide"], FAILED, "does not fit", "rashomon"),
+    (
+        ["connect", "tiny", "other", "--align", "--start", "path"],
+        FAILED,
+        "path does not lead to other as aligned",
+        "rashomon align tiny other",
+    ),
+    (["connect", "tiny", "numbers@0.5"], USAGE, "no position @0.5", "rashomon ls --kind model"),
     (["connect", "other", "tiny", "--start", "path"], FAILED, "from tiny to other", "connect tiny other --start path"),
     (["connect", "tiny", "other", "--points", "1"], USAGE, "--points = ", "rashomon connect"),
     (["connect", "tiny", "other", "--samples", "1"], USAGE, "--samples = ", "rashomon connect"),
@@ -205,6 +219,33 @@ BAD = [
         "--machinery-samples",
         "rashomon probe",
     ),
+    ([*SWEEP, "--widths", "0.3,1"], USAGE, "0.3 times the width 8 is 2.4", "--model 'mlp(width=8)' --widths 1/4,1"),
+    ([*SWEEP, "--widths", "1/16"], USAGE, "no whole number of units", "rashomon sweep --model 'mlp(width=8)'"),
+    ([*SWEEP, "--widths", "1,,2"], USAGE, "--widths = '1,,2'", "rashomon sweep"),
+    ([*SWEEP, "--widths", "0"], USAGE, "--widths = ", "rashomon sweep"),
+    ([*SWEEP, "--widths", "wide"], USAGE, "numbers or fractions", "rashomon sweep"),
+    ([*SWEEP, "--pairs", "0"], USAGE, "--pairs = 0", "rashomon sweep"),
+    ([*SWEEP, "--bend", "-1"], USAGE, "--bend = -1", "rashomon sweep"),
+    ([*SWEEP, "--epochs", "0"], USAGE, "--epochs = 0", "rashomon sweep"),
+    ([*SWEEP, "--lr", "0"], USAGE, "--lr = 0", "rashomon sweep"),
+    ([*SWEEP, "--connect-epochs", "0"], USAGE, "--connect-epochs = 0", "rashomon sweep"),
+    ([*SWEEP, "--points", "1"], USAGE, "--points = 1", "rashomon sweep"),
+    ([*SWEEP, "--samples", "1"], USAGE, "--samples = ", "rashomon sweep"),
+    ([*SWEEP, "--augment", "crop-flip", "--data", "npz:good.npz"], USAGE, "needs images", "--augment none"),
+    (
+        ["sweep", "--model", "own.py:make", "--data", "digits"],
+        FAILED,
+        "own.py:make has no argument width",
+        "rashomon sweep --model 'mlp(width=64)'",
+    ),
+    (
+        ["sweep", "--model", "torchvision:resnet18", "--data", "digits"],
+        FAILED,
+        "torchvision:resnet18 has no argument width",
+        "rashomon sweep --model 'mlp(width=64)'",
+    ),
+    ([*SWEEP, "--name", "tiny"], USAGE, "'tiny' is taken", "rashomon"),
+    ([*SWEEP, "--name", "a b"], USAGE, "cannot be a name", "rashomon sweep"),
     (["probe", "path@1.5"], USAGE, "outside [0, 1]", "rashomon probe path@0.5"),
     (["probe", "path@x"], USAGE, "not a number", "rashomon probe path@0.5"),
     (["probe", "@0.5"], USAGE, "empty", "rashomon ls"),
@@ -246,14 +287,40 @@ BAD = [
     (["connect", "tiny", "path"], USAGE, "path is a path", "rashomon connect tiny path@0.5"),
     (["connect", "tiny", "wide"], FAILED, "does not fit", "rashomon"),
     (["connect", "tiny"], USAGE, "connect takes two models", "rashomon connect"),
+    # paths that are put together
+    (["connect", "tiny", "other", "--via", "widn"], USAGE, "widn", "rashomon connect"),
+    (["connect", "tiny", "wide", "--via", "widen"], FAILED, "does not fit", "rashomon"),
+    (["connect", "tiny", "tiny", "--via", "widen"], FAILED, "both ends", "rashomon"),
+    (["connect", "tiny", "--via", "transplant"], USAGE, "connect takes two models", "rashomon connect"),
+    (["connect", "tiny", "path", "--via", "widen"], USAGE, "path is a path", "tiny path@0.5 --via widen"),
+    *[
+        (
+            ["connect", "tiny", "other", "--via", via, f"--{flag}", value],
+            USAGE,
+            f"--{flag} does not go with --via {via}",
+            f"rashomon connect tiny other --via {via}",
+        )
+        for via, flag, value in (
+            ("widen", "lr", "1"),
+            ("widen", "bend", "2"),
+            ("transplant", "kind", "polyline"),
+            ("transplant", "tries", "3"),
+        )
+    ],
+    (
+        ["connect", "tiny", "other", "--via", "widen", "--star"],
+        USAGE,
+        "--via does not go with --star",
+        "rashomon connect tiny other --star",
+    ),
     # more than two models
     (
         ["connect", "tiny", "other", "gone-too"],
         USAGE,
         "a path joins two models, not 3",
-        "rashomon connect a b c --star",
+        "rashomon connect tiny other gone-too --star",
     ),
-    (["connect", "tiny", "other", "--star", "--simplex"], USAGE, "exclude each other", "rashomon connect a b c --star"),
+    (["connect", "tiny", "other", "--star", "--simplex"], USAGE, "exclude each other", "connect tiny other --star"),
     (
         ["connect", "tiny", "other", "--star", "--bend", "2"],
         USAGE,
@@ -271,19 +338,29 @@ BAD = [
         ["connect", "tiny", "other", "--epsilon", "1"],
         USAGE,
         "--epsilon needs --simplex",
-        "rashomon connect a b c --simplex",
+        "rashomon connect tiny other --simplex",
     ),
     (
         ["connect", "tiny", "other", "--volume", "1"],
         USAGE,
         "--volume needs --simplex",
-        "rashomon connect a b c --simplex",
+        "rashomon connect tiny other --simplex",
     ),
     (["connect", "tiny", "other", "--simplex", "--volume", "-1"], USAGE, "--volume = -1", "rashomon connect"),
     (["connect", "tiny", "other", "--simplex", "--draws", "1"], USAGE, "--draws = 1", "rashomon connect"),
+    *[
+        (
+            ["connect", "tiny", "other", f"--{mode}", "--points", "2"],
+            USAGE,
+            "--points 2 has no position there",
+            f"rashomon connect tiny other --{mode} --points 11",
+        )
+        for mode in ("star", "simplex", "graph")
+    ],
+    (["connect", "--graph", "--points", "2"], USAGE, "--points 2", "rashomon connect --graph --points 11"),
     (["connect", "tiny", "--star"], USAGE, "two models or more, not 1", "rashomon connect a b c --star"),
     (["connect", "--simplex"], USAGE, "two models or more, not 0", "rashomon connect a b c --simplex"),
-    (["connect", "tiny", "other", "tiny", "--star"], FAILED, "tiny is named twice", "rashomon connect a b c --star"),
+    (["connect", "tiny", "other", "tiny", "--star"], FAILED, "tiny is named twice", "rashomon connect tiny other --star"),
     (["connect", "tiny", "other", "wide", "--star"], FAILED, "does not fit", "rashomon"),
     (["connect", "tiny", "line", "--simplex"], FAILED, "does not fit", "rashomon"),
     (["connect", "tiny", "path", "--star"], USAGE, "path is a path", "rashomon connect tiny path@0.5 --star"),
