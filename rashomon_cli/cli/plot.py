@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rashomon_cli.cli import console
 from rashomon_cli.cli.options import Common
+from rashomon_cli.core.options import Config
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plot import PlotConfig, plot
 from rashomon_cli.store import Store
 
-MODELS = {"config": PlotConfig, "common": Common}
+MODELS: dict[str, type[Config]] = {"config": PlotConfig, "common": Common}
 
 
 def command(config: PlotConfig, common: Common) -> None:
