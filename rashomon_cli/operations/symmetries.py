@@ -9,6 +9,8 @@ from rashomon_cli.operations import modules, subjects
 from rashomon_cli.operations.context import Context
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rashomon_cli.science.symmetries import Graph, Group, Symmetries
 
 NOT_COUNTED = (
@@ -85,7 +87,9 @@ class Found:
 
 
 def symmetries(context: Context, reference: str) -> Found:
-    """The symmetries of a model, each tried in float64 on two training examples.
+    """The symmetries of a model, each tried in float64 on two inputs.
+
+    Of a model of images these are random numbers, so its data need not be at hand; of any other, training examples.
 
     Args:
         context: the store.
@@ -100,14 +104,10 @@ def symmetries(context: Context, reference: str) -> Found:
         Damaged: if a file was altered.
     """
     subject = subjects.find(context, reference, "model")
-    import torch
-
     from rashomon_cli.science.symmetries import find
 
-    loaded = subjects.load_problem(context, subject.run, torch.device("cpu"))
     module = modules.load_module(context, reference)
-    x, _ = next(iter(loaded.batches("train").sample(2, 0, "symmetries")))
-    graph, found, readings = find(module, x)
+    graph, found, readings = find(module, _inputs(context, subject))
     mixed = {kind: sum(size**2 for each, size in found.mixed if each == kind) for kind in ("qk", "ov")}
     return Found(
         groups=tuple(_row(group, graph, found) for group in found.groups),
@@ -119,6 +119,18 @@ def symmetries(context: Context, reference: str) -> Found:
         continuous_dimensions=found.continuous,
         not_counted=(*(() if readings else UNTRACED), *NOT_COUNTED),
     )
+
+
+def _inputs(context: Context, subject: subjects.Subject) -> Tensor:
+    """Two inputs of a model."""
+    import torch
+
+    record = subject.run.record.data or {}
+    if record.get("mean"):
+        return torch.randn(2, *record["input_shape"], generator=torch.Generator().manual_seed(0))
+    loaded = subjects.load_problem(context, subject.run, torch.device("cpu"))
+    x: Tensor = next(iter(loaded.batches("train").sample(2, 0, "symmetries")))[0]
+    return x
 
 
 def _row(group: Group, graph: Graph, found: Symmetries) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from PIL import Image
 
 from rashomon_cli.core.errors import UsageError
 from rashomon_cli.operations.symmetries import Part, symmetries
@@ -53,3 +54,16 @@ def test_what_is_no_model_is_refused(name, hint, zoo, at):
     with pytest.raises(UsageError) as refused:
         symmetries(at(zoo), name)
     assert hint in refused.value.hint
+
+
+def test_of_a_model_whose_images_are_not_here(store, at, teach, tmp_path):
+    for split in ("train", "test"):
+        for name in ("one", "two"):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (8, 8), (30 * number, 90, 10)).save(
+                    tmp_path / "images" / split / name / f"{number}.png"
+                )
+    teach(store, "m", model="smallcnn(width=4)", data=f"folder:{tmp_path / 'images'}", batch_size=4, epochs=1)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert [row.size for row in symmetries(at(store), "m").groups] == [4, 8, 16]
