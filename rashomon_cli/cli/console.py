@@ -25,6 +25,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rashomon_cli.cli import streams
+from rashomon_cli.core.results import LABELS
 from rashomon_cli.core.text import printable
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def show_json(value: Any) -> None:
 
 
 def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
-    """Headline numbers: scalars one a line, lists side by side as a table over points."""
+    """Headline numbers: scalars one a line, lists side by side as a table under their labels."""
     out = Out()
     out.print(printable(title), soft_wrap=True)
     lists = {k: v for k, v in metrics.items() if isinstance(v, list)}
@@ -135,13 +136,32 @@ def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
         for name, value in scalars.items():
             error = metrics.get(f"{name}_stderr")
             print(printable(f"  {name:<{width}}  {number(value)}{plus_minus(error)}"))
-    for size in dict.fromkeys(map(len, lists.values())):
-        _show_lists({name: values for name, values in lists.items() if len(values) == size})
+    for label, table in _tables(lists):
+        _show_lists(label, lists.get(label, []), table)
 
 
-def _show_lists(lists: Mapping[str, list[Any]]) -> None:
-    """Lists of one length side by side: over t where that is one of them, else numbered."""
-    estimates = [name for name in lists if not name.endswith("_stderr") and name != "t"]
+def _tables(lists: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, list[Any]]]]:
+    """Lists that belong into one table, each time with the name of their labels: empty where they have none.
+
+    Labels come before what they label; runs of earlier versions have them behind it. Several may have one length.
+    """
+    labels = [name for name in lists if name in LABELS]
+    found: dict[tuple[str, int], dict[str, list[Any]]] = {}
+    before: list[str] = []
+    for name, values in lists.items():
+        if name in LABELS:
+            before.insert(0, name)
+            continue
+        label = next((each for each in (*before, *labels) if len(lists[each]) == len(values)), "")
+        found.setdefault((label, len(values)), {})[name] = values
+    used = {label for label, _ in found}
+    alone = [("", {name: lists[name]}) for name in labels if name not in used]
+    return [(label, table) for (label, _), table in found.items()] + alone
+
+
+def _show_lists(label: str, labels: Sequence[Any], lists: Mapping[str, list[Any]]) -> None:
+    """Lists of one length side by side under their labels, else numbered."""
+    estimates = [name for name in lists if not name.endswith("_stderr")]
     rows = [
         [name]
         + [
@@ -150,9 +170,8 @@ def _show_lists(lists: Mapping[str, list[Any]]) -> None:
         ]
         for name in estimates
     ]
-    places = lists.get("t")
-    heads = [number(t) for t in places] if places else [str(n + 1) for n in range(max(map(len, lists.values())))]
-    show_table(["t" if places else "", *heads], rows, numeric=range(1, len(heads) + 1))
+    heads = [number(each) for each in labels or range(1, max(map(len, lists.values())) + 1)]
+    show_table([label, *heads], rows, numeric=range(1, len(heads) + 1))
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:

@@ -10,7 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Metric = float | int | bool | str | None | list[float | None]
+Metric = float | int | bool | str | None | Sequence[float | None] | Sequence[str]
+
+LABELS = frozenset({"t", "step", "member", "equal_member", "anchor", "pair"})
+"""Metrics that say what each entry of the lists behind them is of: positions, anchors, or pairs of these as ``1-2``."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rashomon_cli.figures.style import Group
 _NAME_LENGTH = 22
 _WRITTEN = 12
 _JOINED = 3
+_SYMMETRY = "_up_to_symmetry"
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
@@ -22,9 +23,12 @@ _LUMINANCE = (0.2126, 0.7152, 0.0722)
 def graph(group: Group) -> Figure | None:
     """A square of barriers, written with the kind of the path, and a tree of merging pieces in the same rows.
 
+    Where paths to aligned copies are lower, the half below the diagonal holds the barriers up to symmetry.
+
     Args:
-        group: matrices ``barrier_loss``, ``best_kind`` and ``state`` along ``model`` and ``other``; along ``model``
-            its names and ``train_loss``; along ``merge`` the level and the two models; ``epsilon``.
+        group: matrices ``barrier_loss``, ``best_kind`` and ``state`` along ``model`` and ``other``, and where there are
+            aligned copies the same with ``_up_to_symmetry``; along ``model`` its names and ``train_loss``; along
+            ``merge`` the level and the two models; ``epsilon``.
 
     Returns:
         The figure; None where the group has no such matrix.
@@ -58,8 +62,7 @@ def _leaves(group: Group) -> Array:
 
 def _square(figure: Figure, axes: Axes, group: Group, order: Array) -> None:
     barrier = group["barrier_loss"]
-    at = np.ix_(order, order)
-    values, kinds, states = (group[name].values[at] for name in ("barrier_loss", "best_kind", "state"))
+    values, kinds, states = (_halves(group, name, order) for name in ("barrier_loss", "best_kind", "state"))
     epsilon, count = float(group["epsilon"].values), len(order)
     # The colour changes at ε, so that what is joined is seen without reading numbers.
     scale = TwoSlopeNorm(max(epsilon, 1e-9), 0.0, max(float(np.nanmax(values)), 2 * epsilon, 1e-6))
@@ -70,7 +73,8 @@ def _square(figure: Figure, axes: Axes, group: Group, order: Array) -> None:
     axes.tick_params(length=0)
     ticks = rows if count <= 20 else rows[4::5]
     axes.set_xticks(ticks, [str(tick + 1) for tick in ticks])
-    axes.set_xlabel("model, by its number")
+    below = "; below the diagonal: up to symmetry" if _has_symmetry(group) else ""
+    axes.set_xlabel(f"model, by its number{below}")
     bar = figure.colorbar(mesh, ax=axes, location="top", aspect=30, shrink=0.9)
     bar.set_label(style.label(barrier, f"{barrier.long_name}, white at ε"), labelpad=5)
     low, high = bar.ax.get_xlim()
@@ -84,6 +88,21 @@ def _square(figure: Figure, axes: Axes, group: Group, order: Array) -> None:
             strong = "bold" if states[row, column] == _JOINED else "normal"
             text = f"{kinds[row, column]}\n{style.plain(float(f'{value:.2g}'))}"
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7, weight=strong)
+
+
+def _has_symmetry(group: Group) -> bool:
+    """Whether a path to an aligned copy is the lowest known one of a pair."""
+    kinds = group.get(f"best_kind{_SYMMETRY}")
+    return kinds is not None and bool((kinds.values != group["best_kind"].values).any())
+
+
+def _halves(group: Group, name: str, order: Array) -> Array:
+    """A symmetric matrix in an order of the models; below the diagonal that up to symmetry, where there is one."""
+    at = np.ix_(order, order)
+    strict: Array = group[name].values[at]
+    if not _has_symmetry(group):
+        return strict
+    return np.where(np.tri(len(order), k=-1, dtype=bool), group[f"{name}{_SYMMETRY}"].values[at], strict)
 
 
 def _tree(axes: Axes, group: Group, order: Array) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rashomon_cli.operations import align
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.operations import align, starts
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan
 
@@ -29,7 +30,7 @@ def first(context: Context, config: ConnectConfig, planner: Planner) -> Plan:
 
     Raises:
         UsageError: if a run does not exist or is no model.
-        Refused: if the models do not fit each other.
+        Refused: if the models do not fit each other, or a path to start from leads elsewhere than to the moved model.
     """
     names = {"points", "samples", "seed"}
     ends = {"a": config.a, "b": config.b}
@@ -42,6 +43,11 @@ def first(context: Context, config: ConnectConfig, planner: Planner) -> Plan:
 
     if context.store.finished(**aligning.identity) is not None:
         return then()
+    if (path := starts.whole_path(context, config.start)) is not None:
+        raise Refused(
+            f"{path.label} does not lead to {config.b} as aligned, which is not made yet",
+            f"rashomon align {config.a} {config.b} makes it; connect to what it prints, then go on from that path",
+        )
     own = planner(context, config.model_copy(update={"align": False}))
     return replace(
         own,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MODES = ("star", "simplex", "graph")
 _MODELS = {"a", "b", "others"}
-_EXAMPLES = {mode: f"rashomon connect a b c --{mode}" for mode in MODES}
+_LEAST_POINTS = 3  # two are the ends of a line, whose barrier is 0 by definition
 _TRAINED = {
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule", "augment", "precision"),
     *("seed", "points", "samples"),
@@ -38,19 +38,33 @@ def mode_of(config: ConnectConfig) -> str | None:
     asked = [mode for mode in MODES if getattr(config, mode)]
     if len(asked) > 1:
         flags = " and ".join(f"--{mode}" for mode in asked)
-        raise UsageError(f"{flags} exclude each other", _EXAMPLES[asked[0]])
+        raise UsageError(f"{flags} exclude each other", example(asked[0], names_of(config)))
     if not asked:
         if config.others:
-            raise UsageError(f"a path joins two models, not {2 + len(config.others)}", _EXAMPLES["star"])
+            words = f"a path joins two models, not {2 + len(config.others)}"
+            raise UsageError(words, example("star", names_of(config)))
         only = set().union(*OPTIONS.values()) - _TRAINED - {"bend"}
         if wrong := _given(config, only):
             mode = next(mode for mode in MODES if wrong[0] in OPTIONS[mode])
-            raise UsageError(f"{_flag(config, wrong[0])} needs --{mode}", _EXAMPLES[mode])
+            raise UsageError(f"{_flag(config, wrong[0])} needs --{mode}", example(mode, names_of(config)))
         return None
     (mode,) = asked
     if wrong := _given(config, set(type(config).model_fields) - OPTIONS[mode] - _MODELS):
-        raise UsageError(f"{_flag(config, wrong[0])} does not go with --{mode}", _EXAMPLES[mode])
+        raise UsageError(f"{_flag(config, wrong[0])} does not go with --{mode}", example(mode, names_of(config)))
+    if config.points < _LEAST_POINTS:
+        raise UsageError(
+            f"--{mode} measures lines between their ends; --points {config.points} has no position there",
+            f"{example(mode, names_of(config))} --points 11",
+        )
     return mode
+
+
+def example(mode: str, names: Sequence[str]) -> str:
+    """A command that is valid, of the models that were named where those are two or more."""
+    several = list(dict.fromkeys(names))
+    if len(several) < 2:
+        several = [] if mode == "graph" else ["a", "b", "c"]
+    return " ".join(["rashomon connect", *several, f"--{mode}"])
 
 
 def _given(config: ConnectConfig, names: set[str]) -> list[str]:
@@ -84,15 +98,14 @@ def find(context: Context, config: ConnectConfig, mode: str) -> list[Subject]:
     """
     names = names_of(config)
     if len(names) < 2:
-        raise UsageError(f"--{mode} joins two models or more, not {len(names)}", _EXAMPLES[mode])
+        raise UsageError(f"--{mode} joins two models or more, not {len(names)}", example(mode, names))
     found = [subjects.find(context, name, "model") for name in names]
     for one, other in itertools.combinations(found, 2):
+        hint = f"name different models: {example(mode, [each.label for each in found if each is not other])}"
         if (one.run.id, one.t) == (other.run.id, other.t):
-            raise Refused(f"{one.label} is named twice", f"name different models: {_EXAMPLES[mode]}")
+            raise Refused(f"{one.label} is named twice", hint)
         if one.t is None and other.t is None and one.parent("").sha256 == other.parent("").sha256:
-            raise Refused(
-                f"{one.label} and {other.label} have equal parameters", f"name different models: {_EXAMPLES[mode]}"
-            )
+            raise Refused(f"{one.label} and {other.label} have equal parameters", hint)
     check_fit(context, found)
     return found
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
-from rashomon_cli.core.results import Metric, Variable, series
+import numpy as np
+
+from rashomon_cli.core.results import Array, Metric, Result, Variable, series
 from rashomon_cli.core.seeds import derive
-from rashomon_cli.operations import problems, tries, watching
+from rashomon_cli.operations import fitting, problems, tries, watching
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
 from rashomon_cli.operations.watching import History, Watch
 from rashomon_cli.store import Job
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from rashomon_cli.operations.connect import ConnectConfig
     from rashomon_cli.science.paths import Path
+    from rashomon_cli.science.positions import Worst
+    from rashomon_cli.science.training import TrainState
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,45 @@ def train(context: Context, config: ConnectConfig, job: Job, loaded: problems.Lo
     return Trained(outcomes[best][0], {"training": outcomes[best][1], "tries": {"barrier_loss": compared}}, metrics)
 
 
+class _Log(fitting.Log):
+    """Looks at the barrier as the bends move, and keeps what the positions are drawn by.
+
+    Args:
+        context: told of the barrier.
+        watch: looks at it.
+        path: whose bends are in training.
+        worst: draws positions where the loss is worst; None for uniform ones.
+    """
+
+    def __init__(self, context: Context, watch: Watch, path: Path, worst: Worst | None) -> None:
+        self._context, self._watch, self._path = context, watch, path
+        self._history = History()
+        self.worst = worst
+
+    def resume(self, kept: Result) -> None:
+        """Take up what was kept when an earlier call was interrupted."""
+        self._history = History.of(kept)
+        if self.worst is not None:
+            self.worst.losses = np.array(kept.tensors["positions"])
+
+    def add(self, state: TrainState) -> None:
+        """One more epoch is done."""
+        from rashomon_cli.science.curves import with_bends
+
+        seen = self._watch.look(state.epoch, with_bends(self._path, state.theta))
+        if seen is not None:
+            self._context.progress.tell(f"barrier {seen.value:.4f}")
+        self._history.add(state.mean_loss, seen)
+
+    def variables(self) -> dict[str, Variable]:
+        """For ``metrics.h5``, over epochs."""
+        return self._history.variables(self._watch.looks)
+
+    def tensors(self) -> dict[str, Array]:
+        """What the next epoch needs besides the state of the training."""
+        return {} if self.worst is None else {"positions": self.worst.losses}
+
+
 def _one(
     context: Context,
     config: ConnectConfig,
@@ -118,43 +161,14 @@ def _one(
     watch: Watch,
     number: int,
     seed: int,
-) -> tuple[Any, dict[str, Variable]]:
+) -> tuple[Tensor, dict[str, Variable]]:
     """Train the bends once, or take up where an interrupted call stopped."""
-    from rashomon_cli.science import curves, positions, training
-    from rashomon_cli.science.problem import fresh_buffers
+    from rashomon_cli.science import curves, positions
 
-    problem, device = loaded.problem, path.points.device
-    stream = training_stream(loaded, config.batch_size, seed, job.request.config["augment"])
-    sgd = training.SGD(
-        config.epochs,
-        config.lr,
-        config.momentum,
-        weight_decay=problem.weight_decay,
-        schedule=config.schedule,
-        bf16=use_bf16(config.precision, device.type),
-        seed=seed,
-    )
+    log = _Log(context, watch, path, positions.Worst() if config.positions == "worst" else None)
+    descend = partial(curves.fit, loaded.problem, path, worst=log.worst)
     part = f"state-{number + 1}" if number else "state"
     title = f", try {number + 1} of {config.tries}" if config.tries > 1 else ""
-    kept = job.part(part)
-    worst = positions.Worst() if config.positions == "worst" else None
-    state = training.TrainState(0, path.points[1:-1].clone(), None, fresh_buffers(problem.module))
-    history = History()
-    if kept is not None:
-        state, history = unpack_state(kept, device), History.of(kept)
-        worst = positions.Worst(kept.tensors["positions"]) if worst else None
-        if config.tries == 1 or state.epoch < config.epochs:
-            context.note(f"resumed {job.label.name}{title} after epoch {state.epoch}")
-    context.progress.start(f"connect{title}", config.epochs * stream.steps)
-    for _ in range(state.epoch * stream.steps):
-        context.progress.tick()
-    for now in curves.fit(problem, path, stream, stream.steps, sgd, state, context.progress.tick, worst):
-        state = now
-        seen = watch.look(now.epoch, curves.with_bends(path, now.theta))
-        if seen is not None:
-            context.progress.tell(f"barrier {seen.value:.4f}")
-        history.add(now.mean_loss, seen)
-        packed = pack_state(now, history.variables(watch.looks))
-        tensors = dict(packed.tensors) | ({"positions": worst.losses} if worst else {})
-        job.save(part, replace(packed, tensors=tensors))
-    return state.theta, history.variables(watch.looks)
+    start = path.points[1:-1].clone()
+    bends = fitting.fit(context, config, job, loaded, start, descend, log, part=part, seed=seed, title=title)
+    return bends, log.variables()

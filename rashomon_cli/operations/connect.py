@@ -22,7 +22,7 @@ from rashomon_cli.operations import (
 )
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
-from rashomon_cli.operations.quantities.quantity import Samples
+from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.operations.states import arithmetic, space
 from rashomon_cli.store import Job, Run, Store
 
@@ -153,7 +153,7 @@ def steps(config: ConnectConfig, record: Mapping[str, Any]) -> list[Step]:
         Training, then the evaluation of curve and line.
     """
     counts = [int(record["train_count"]), int(record["test_count"])]
-    samples = [n if config.samples == "all" else min(n, int(config.samples)) for n in counts]
+    samples = [taken(config.samples, count) for count in counts]
     places = 2 * config.points - 2
     return [
         *bends.steps(config, counts[0]),

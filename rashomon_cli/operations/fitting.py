@@ -1,13 +1,14 @@
-"""Training a free point of parameter space, a hub or a vertex, so that an interrupted call resumes."""
+"""Training points of parameter space, bends, a hub or a vertex, so that an interrupted call resumes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rashomon_cli.core.results import Variable, series
+from rashomon_cli.core.results import Array, Result, Variable, series
 from rashomon_cli.operations import problems
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.states import pack_state, training_stream, unpack_state, use_bf16
@@ -22,6 +23,29 @@ if TYPE_CHECKING:
     Fit = Callable[[Epochs, int, SGD, TrainState, Callable[[float | None], None]], Iterator[TrainState]]
 
 
+class Log:
+    """What is kept of a training beside its state: here the mean loss of each epoch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def resume(self, kept: Result) -> None:
+        """Take up what was kept when an earlier call was interrupted."""
+        self.losses = list(kept.variables["mean_loss"].values)
+
+    def add(self, state: TrainState) -> None:
+        """One more epoch is done."""
+        self.losses.append(state.mean_loss)
+
+    def variables(self) -> dict[str, Variable]:
+        """For ``metrics.h5``, over epochs."""
+        return history(self.losses)
+
+    def tensors(self) -> dict[str, Array]:
+        """What the next epoch needs besides the state of the training."""
+        return {}
+
+
 def fit(
     context: Context,
     config: ConnectConfig,
@@ -29,23 +53,28 @@ def fit(
     loaded: problems.Loaded,
     start: Tensor,
     descend: Fit,
+    log: Log,
+    *,
     part: str = "state",
     seed: int | None = None,
-) -> tuple[Tensor, list[float]]:
-    """Train a point from its start, or take up where an interrupted call stopped.
+    title: str = "",
+) -> Tensor:
+    """Train points of parameter space from their start, or take up where an interrupted call stopped.
 
     Args:
         context: told of every step.
         config: options of the training.
         job: keeps the state after each epoch.
         loaded: the problem; its ``weight_decay`` is that of the training.
-        start: the point before the first step (P,).
+        start: before the first step: a point (P,), or bends (N, P).
         descend: yields the states, given batches, their number an epoch, hyperparameters, a state and a tick.
-        part: under which the state is kept.
+        log: told of every epoch; kept with the state.
+        part: under which both are kept.
         seed: of positions and batches; that of ``config`` where left out.
+        title: which one of several trainings it is.
 
     Returns:
-        The point, and the mean loss of each epoch at random positions, as optimised.
+        The points after the last epoch.
 
     Raises:
         Diverged: if a loss is not finite.
@@ -64,22 +93,22 @@ def fit(
         bf16=use_bf16(config.precision, start.device.type),
         seed=seed,
     )
-    kept = job.part(part)
-    losses: list[float] = []
-    if kept is None:
-        state = training.TrainState(0, start, None, fresh_buffers(loaded.problem.module))
-    else:
-        state, losses = unpack_state(kept, start.device), kept.variables["mean_loss"].values.tolist()
-        if state.epoch < config.epochs:
-            context.note(f"resumed {job.label.name} after epoch {state.epoch}")
-    context.progress.start("connect", config.epochs * stream.steps)
+    state = training.TrainState(0, start, None, fresh_buffers(loaded.problem.module))
+    if (kept := job.part(part)) is not None:
+        state = unpack_state(kept, start.device)
+        log.resume(kept)
+        # Of several, those that were done before the interruption go without saying.
+        if state.epoch < config.epochs or not title:
+            context.note(f"resumed {job.label.name}{title} after epoch {state.epoch}")
+    context.progress.start(f"connect{title}", config.epochs * stream.steps)
     for _ in range(state.epoch * stream.steps):
         context.progress.tick()
     for now in descend(stream, stream.steps, sgd, state, context.progress.tick):
         state = now
-        losses.append(now.mean_loss)
-        job.save(part, pack_state(now, history(losses)))
-    return state.theta, losses
+        log.add(now)
+        packed = pack_state(now, log.variables())
+        job.save(part, replace(packed, tensors={**packed.tensors, **log.tensors()}))
+    return state.theta
 
 
 def history(losses: list[float], **more: Variable) -> dict[str, Variable]:

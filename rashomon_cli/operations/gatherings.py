@@ -11,6 +11,7 @@ import numpy as np
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, flag_of
 from rashomon_cli.core.results import Result
+from rashomon_cli.core.specs import parse_reference
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
@@ -166,8 +167,10 @@ def prepare(
     if gathering.against is not None:
         flag = flag_of(gathering.against)
         for text in getattr(settings, gathering.against):
-            if text in (subject.run.name, subject.run.id):
-                raise UsageError(f"{flag} names {subject.run.name} itself", f"name other models: {_OTHERS}")
+            reference = parse_reference(text)
+            if context.store.find(reference.name).id == subject.run.id:
+                where = f"{subject.run.name} itself" if reference.t is None else f"{text}, which lies on the path"
+                raise UsageError(f"{flag} names {where}", f"name other models: {_OTHERS}")
             model = subjects.find(context, text, "model")
             if any((model.run.id, model.t) == (other.run.id, other.t) for other in against):
                 raise UsageError(f"{flag} names {model.label} twice", f"name different models: {_OTHERS}")

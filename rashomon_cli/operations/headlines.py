@@ -8,6 +8,10 @@ from typing import Any
 HEADLINES = (
     "test_accuracy",
     "curve_barrier_loss",
+    "components",
+    "share_within",
+    "via_barrier_loss_max",
+    "barrier_loss_max",
     "sparsity",
     "barrier_loss_aligned_reset",
     "barrier_loss_naive",

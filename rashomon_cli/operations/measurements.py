@@ -174,11 +174,16 @@ def _only(variable: Variable) -> Variable:
 
 
 def _metrics(variables: Mapping[str, Variable]) -> dict[str, Metric]:
-    """Numbers and lists with their standard errors; arrays of more dimensions are in ``metrics.h5`` only."""
+    """Numbers and lists with their standard errors; arrays of more dimensions are in ``metrics.h5`` only.
+
+    Lists follow the positions that they lie along.
+    """
     metrics: dict[str, Metric] = {}
-    for name, variable in variables.items():
-        if len(variable.dims) > 1:
-            continue
+    short = {name: variable for name, variable in variables.items() if len(variable.dims) < 2}
+    dims = list(dict.fromkeys(variable.dims for variable in short.values()))
+    placed = sorted(short, key=lambda name: (dims.index(short[name].dims), (name,) != short[name].dims))
+    for name in placed:
+        variable = short[name]
         metrics[name] = np.asarray(variable.values).tolist()
         if variable.stderr is not None:
             metrics[f"{name}_stderr"] = np.asarray(variable.stderr).tolist()

@@ -14,6 +14,8 @@ from rashomon_cli.operations.rashomon_sets import rashomon_sets
 from rashomon_cli.operations.subjects import Subject
 from rashomon_cli.store import Run
 
+_DERIVED = {"align", "connect"}
+
 
 def choose(context: Context, names: Sequence[str], everything: Sequence[Run]) -> list[Subject]:
     """The models named, or the store's largest group of one builder, data and loss, without copies and hubs.
@@ -37,7 +39,7 @@ def choose(context: Context, names: Sequence[str], everything: Sequence[Run]) ->
             raise UsageError(f"{subject.label} is a point of a path; --graph takes runs of kind model", example)
         if subject.run.id in {other.run.id for other in named[:number]}:
             raise Refused(f"{subject.label} is named twice", f"name each model once: {example}")
-    runs = [subject.run for subject in named] or [run for run in everything if run.kind == "model" and _own(run)]
+    runs = [subject.run for subject in named] or _own(everything)
     groups = rashomon_sets([_Entry(run) for run in runs], math.inf)
     largest = max(groups.values(), key=len, default=[])
     ids = {entry.run.id for entry in largest}
@@ -57,9 +59,17 @@ def choose(context: Context, names: Sequence[str], everything: Sequence[Run]) ->
     return found
 
 
-def _own(run: Run) -> bool:
-    """Whether a model is one by itself: no aligned copy of another, and no hub that was made to join others."""
-    return run.record.operation not in {"align", "connect"}
+def _own(everything: Sequence[Run]) -> list[Run]:
+    """The models that are such by themselves: no aligned copy of another, no hub, and nothing made from either."""
+    runs = {run.id: run for run in everything}
+
+    def derived(run: Run | None) -> bool:
+        if run is None:  # a parent that is gone
+            return False
+        made_to_join = run.record.operation in _DERIVED
+        return made_to_join or any(derived(runs.get(parent.id)) for parent in run.record.parents)
+
+    return [run for run in everything if run.kind == "model" and not derived(run)]
 
 
 class _Entry:

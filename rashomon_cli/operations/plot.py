@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
+import numpy as np
 from pydantic import BeforeValidator
 
 from rashomon_cli.core.errors import Refused, UsageError
@@ -104,7 +105,7 @@ def _prefix(context: Context, out: Path | None, run: Run) -> Path:
 
 
 def _together(runs: Sequence[Run]) -> dict[str, Figure]:
-    """The profiles of several runs in one figure; a straight line that several have is drawn once.
+    """The profiles of several runs in one figure; a straight line that several have in common is drawn once.
 
     Raises:
         Refused: if a run has no profile.
@@ -112,18 +113,28 @@ def _together(runs: Sequence[Run]) -> dict[str, Figure]:
     from rashomon_cli.figures import profile
 
     paths: dict[str, Mapping[str, Variable]] = {}
-    for run in runs:
-        groups = run.measurements() if _has_measurements(run) else {}
+    found = {run: run.measurements() if _has_measurements(run) else {} for run in runs}
+    several = sum(not _WAYS.keys().isdisjoint(groups) for groups in found.values()) > 1
+    for run, groups in found.items():
         own = {run.name: groups.get("curve") or groups.get("probe", {})}
-        own |= {words: groups.get(way, {}) for way, words in _WAYS.items()}
+        own |= {f"{run.name}: {w}" if several else w: groups.get(way, {}) for way, w in _WAYS.items()}
         own = {words: group for words, group in own.items() if "t" in group}
         if not own:
             raise Refused(f"run {run.name} has no profile", f"rashomon show {run.name}")
         if "line" in groups:
-            paths.setdefault("straight line", groups["line"])
+            line = paths.setdefault("straight line", groups["line"])
+            if not _are_equal(line, groups["line"]):
+                paths[f"straight line of {run.name}"] = groups["line"]
         paths |= own
     figure = profile.profile(paths)
     return {} if figure is None else {"profile": figure}
+
+
+def _are_equal(one: Mapping[str, Variable], other: Mapping[str, Variable]) -> bool:
+    """Whether two profiles hold the same values."""
+    return one.keys() == other.keys() and all(
+        np.array_equal(variable.values, other[name].values, equal_nan=True) for name, variable in one.items()
+    )
 
 
 def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:

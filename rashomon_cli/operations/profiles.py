@@ -56,8 +56,13 @@ def measure(
 def drawn(loaded: problems.Loaded, samples: Samples, seed: int) -> tuple[Batches, Batches]:
     """The samples of both splits that points are evaluated on: the same ones for the same seed."""
     count = None if samples == "all" else samples
-    train, test = (loaded.batches(s).sample(count, seed, f"{s} sample") for s in ("train", "test"))
+    train, test = (loaded.batches(split).sample(count, seed, purpose(split)) for split in ("train", "test"))
     return train, test
+
+
+def purpose(split: str) -> str:
+    """What the samples that are reported on are drawn for: with the seed it decides their order."""
+    return f"{split} sample"
 
 
 def evaluated(

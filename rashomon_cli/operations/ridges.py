@@ -15,7 +15,7 @@ from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan, Step, counted
 from rashomon_cli.operations.profiles import drawn
 from rashomon_cli.operations.quantities.quantity import taken
-from rashomon_cli.operations.routes import Route
+from rashomon_cli.operations.routes import ALIGNED, Route
 from rashomon_cli.operations.subjects import Subject
 from rashomon_cli.store import Job, Parent, Run
 
@@ -169,8 +169,8 @@ def _lines(
 
 
 def _tell_missing(context: Context, models: Sequence[Subject], found: Sequence[Route]) -> None:
-    """Note the pairs of which only the straight line is known, with a command that trains a path."""
-    known = {frozenset((route.one, route.other)) for route in found if route.kind != "line"}
+    """Note the pairs between which only the straight line is known, with a command that trains a path."""
+    known = {frozenset((route.one, route.other)) for route in found if route.kind not in ("line", ALIGNED)}
     missing = [
         (one.label, two.label)
         for one, two in itertools.combinations(models, 2)
@@ -180,6 +180,6 @@ def _tell_missing(context: Context, models: Sequence[Subject], found: Sequence[R
         pairs = len(models) * (len(models) - 1) // 2
         listed = ", ".join(" and ".join(pair) for pair in missing[:_LISTED]) + (", …" if missing[_LISTED:] else "")
         context.note(
-            f"only the straight line is known of {len(missing)} of {counted(pairs, 'pair')} ({listed}); train a path: "
-            f"rashomon connect {' '.join(missing[0])}"
+            f"only the straight line is known between {len(missing)} of {counted(pairs, 'pair')} ({listed}); "
+            f"train a path: rashomon connect {' '.join(missing[0])}"
         )

@@ -12,7 +12,10 @@ import numpy as np
 
 from rashomon_cli.store import Run
 
-KINDS = ("line", "bezier", "polyline", "star", "simplex", "aligned")
+ALIGNED = "aligned"
+"""A path to an aligned copy of one of the two: it ends at another θ, so it joins them up to symmetry only."""
+
+KINDS = ("line", "bezier", "polyline", "star", "simplex", ALIGNED)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _joined(
             placed.append((model, place, moved))
     for (one, i, moved), (other, j, too) in itertools.combinations(placed, 2):
         if one != other:
-            yield "aligned" if moved or too or kind == "align" else kind, (one, i), (other, j)
+            yield ALIGNED if moved or too or kind == "align" else kind, (one, i), (other, j)
 
 
 def _kind(run: Run) -> str | None:

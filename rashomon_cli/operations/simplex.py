@@ -102,19 +102,24 @@ def _train(
 
     from rashomon_cli.science import simplices
 
-    vertices, losses, numbers = thetas[:0], [], []
+    vertices = thetas[:0]
+    losses: list[float] = []
+    numbers: list[int] = []
     for number in range(1, config.bend + 1):
-        vertex, its = fitting.fit(
+        log = fitting.Log()
+        vertex = fitting.fit(
             context,
             config,
             job,
             loaded,
             torch.cat([thetas, vertices]).mean(0),
             partial(simplices.fit, loaded.problem, thetas, vertices, config.volume),
+            log,
             part=f"state-{number}",
             seed=config.seed if number == 1 else derive(config.seed, "vertex", number),
+            title=f", vertex {number} of {config.bend}" if config.bend > 1 else "",
         )
         vertices = torch.cat([vertices, vertex[None]])
-        losses += its
-        numbers += [number] * len(its)
+        losses += log.losses
+        numbers += [number] * len(log.losses)
     return vertices, fitting.history(losses, vertex=series("epoch", numbers, "1", "number of the vertex in training"))

@@ -120,6 +120,11 @@ def through(one: Measured, other: Measured) -> list[Evaluation]:
     return [*reversed(one.train), *other.train[1:]]
 
 
+def pairs(count: int) -> list[str]:
+    """Labels of the pairs of so many anchors, which are numbered from 1, in the order of ``itertools.combinations``."""
+    return [f"{one}-{other}" for one, other in itertools.combinations(range(1, count + 1), 2)]
+
+
 def metrics(prefix: str, heights: Sequence[Height]) -> dict[str, Any]:
     """Barriers as lists, and the highest of them: ``<prefix>barrier_loss``, ``_stderr``, ``_max``, and of the error."""
     found: dict[str, Any] = {}

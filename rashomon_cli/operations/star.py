@@ -69,7 +69,8 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, found: list[su
     decay = float(job.request.config["weight_decay"])
     loaded = replace(loaded, problem=replace(loaded.problem, weight_decay=decay))
     # The mean is where the bend of a path starts, too: the point nearest to all anchors.
-    hub, losses = fitting.fit(context, config, job, loaded, thetas.mean(0), partial(stars.fit, loaded.problem, thetas))
+    log, descend = fitting.Log(), partial(stars.fit, loaded.problem, thetas)
+    hub = fitting.fit(context, config, job, loaded, thetas.mean(0), descend, log)
     buffers, figures = _figures(context, loaded, hub)
     points = {"hub": hub} | {str(number): theta for number, theta in enumerate(thetas, 1)}
     outward = [("hub", name) for name in list(points)[1:]]
@@ -79,7 +80,7 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, found: list[su
     straight = [spokes.height(measured[line].train) for line in pairs]
     via = [spokes.height(spokes.through(measured["hub", one], measured["hub", other])) for one, other in pairs]
     labels = [subject.label for subject in found]
-    groups = {"training": fitting.history(losses)} | spokes.profiles(measured, outward)
+    groups = {"training": log.variables()} | spokes.profiles(measured, outward)
     groups["anchors"] = (
         spokes.names(labels)
         | spokes.matrices("via", "the path through the hub", len(found), via)
@@ -88,11 +89,12 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, found: list[su
     return job.publish(
         "model",
         metrics=figures
+        | {"anchor": labels}
         | spokes.metrics("", heights)
+        | {"distance": (thetas - hub).norm(dim=1).tolist(), "pair": spokes.pairs(len(found))}
         | spokes.metrics("via_", via)
         | spokes.metrics("line_", straight)
         | {
-            "distance": (thetas - hub).norm(dim=1).tolist(),
             "anchors": len(found),
             "points": config.points,
             "weight_decay": decay,

@@ -52,6 +52,18 @@ class Start:
         return [subject.parent(role) for subject, role in zip(named, roles, strict=True)]
 
 
+def whole_path(context: Context, text: str) -> subjects.Subject | None:
+    """The path that is to be started from; None for the line and for models.
+
+    Raises:
+        UsageError: if a name is wrong.
+    """
+    if text == LINE or len(split_list(text)) != 1:
+        return None
+    found = subjects.find(context, text, "path", "model")
+    return found if found.run.kind == "path" and found.t is None else None
+
+
 def find(context: Context, text: str, bends: int, kind: str, a: subjects.Subject, b: subjects.Subject) -> Start:
     """Look up what a path is to be started from, and check it as far as that goes without torch.
 
@@ -72,16 +84,13 @@ def find(context: Context, text: str, bends: int, kind: str, a: subjects.Subject
     """
     if text == LINE:
         return Start()
-    names = split_list(text)
-    found = [subjects.find(context, name, *(["path"] if len(names) == 1 else []), "model") for name in names]
-    if found[0].run.kind == "path" and found[0].t is None:
-        _check_path(context, found[0], bends, a, b)
-        if found[0].run.record.config["kind"] != kind:
-            context.note(
-                f"{found[0].label} is a {found[0].run.record.config['kind']}: the {kind} starts with its bends on it, "
-                "as another curve"
-            )
-        return Start(path=found[0])
+    if (path := whole_path(context, text)) is not None:
+        _check_path(context, path, bends, a, b)
+        its = path.run.record.config["kind"]
+        if its != kind:
+            context.note(f"{path.label} is a {its}: the {kind} starts with its bends on it, as another curve")
+        return Start(path=path)
+    found = [subjects.find(context, name, "model") for name in split_list(text)]
     if len(found) != bends:
         each = "one model each" if len(found) > 1 else "a model each"
         command = f"rashomon connect {a.label} {b.label} --start {text} --bend {len(found)}"
@@ -98,12 +107,17 @@ def find(context: Context, text: str, bends: int, kind: str, a: subjects.Subject
 def _check_path(
     context: Context, start: subjects.Subject, bends: int, a: subjects.Subject, b: subjects.Subject
 ) -> None:
-    """Refuse a path that has other ends, or more bends.
+    """Refuse a path that has other ends, or more bends, or none that were trained.
 
     Raises:
         UsageError: if it has more bends.
-        Refused: if it has other ends.
+        Refused: if it has other ends, or was put together.
     """
+    if (via := start.run.record.config.get("via", "bends")) != "bends":
+        raise Refused(
+            f"{start.label} was put together by --via {via}, it has no bends to go on from",
+            f"rashomon connect {a.label} {b.label} --start {LINE}",
+        )
     ends = [(end.id, end.t) for end in subjects.ends_of(start.run)]
     if ends != [(a.run.id, a.t), (b.run.id, b.t)]:
         known = context.store.names()

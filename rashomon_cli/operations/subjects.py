@@ -68,6 +68,8 @@ def find(context: Context, text: str, *kinds: str) -> Subject:
     run = context.store.find(reference.name)
     if reference.t is not None and run.kind != "path":
         words = f"{run.name} is a {run.kind}, it has no position @{reference.t:g}"
+        if run.kind not in kinds:
+            raise UsageError(words, f"rashomon ls --kind {kinds[0]}")
         raise UsageError(words, f"write {run.name}", (text, run.name))
     kind = "model" if reference.t is not None else run.kind
     if kind not in kinds:

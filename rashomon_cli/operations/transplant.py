@@ -106,11 +106,11 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
     trained, groups = [], {}
     for name, start, mask in zip("ab", _masked(thetas, cut), cut.masks):
         descend = partial(_descend, training.train, loaded, mask)
-        half, losses = fitting.fit(
-            context, config, job, loaded, start, descend, f"half-{name}", derive(config.seed, f"half-{name}")
-        )
+        log, part = fitting.Log(), f"half-{name}"
+        own, title = derive(config.seed, part), f", half of {name}"
+        half = fitting.fit(context, config, job, loaded, start, descend, log, part=part, seed=own, title=title)
         trained.append(half)
-        groups[f"training_{name}"] = _history(losses)
+        groups[f"training_{name}"] = _history(log.losses)
     off = _prove(loaded, found, cut, trained, exact)
     there = partial(transplant.moved, found, layout, source=cut.source)
     shifted = transplant.shifted(found, layout).to(device)

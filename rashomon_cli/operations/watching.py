@@ -10,6 +10,7 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Result, Variable, series
 from rashomon_cli.operations import problems
+from rashomon_cli.operations.fitting import history
 
 if TYPE_CHECKING:
     from rashomon_cli.science.paths import Path
@@ -63,10 +64,7 @@ class History:
 
     def variables(self, watched: bool) -> dict[str, Variable]:
         """For ``metrics.h5``, over epochs; the barrier is NaN after epochs in which nobody looked."""
-        found = {
-            "epoch": series("epoch", np.arange(1, len(self.losses) + 1), "epoch", "epochs done"),
-            "mean_loss": series("epoch", np.array(self.losses), "nat", "mean loss at random positions, as optimised"),
-        }
+        found = history(self.losses)
         if watched:
             words = "barrier at a few positions, on a small sample"
             found["watched_barrier"] = series("epoch", np.array(self.barriers), "nat", words, np.array(self.errors))

@@ -81,8 +81,12 @@ def combine(problem: Problem, outputs: Tensor) -> Tensor:
 
 
 def middles(members: int, count: int) -> list[int]:
-    """Which members lie nearest to the middles of ``count`` equal parts of the path; ``count`` ≤ ``members``."""
-    return [((2 * i + 1) * (members - 1) + count) // (2 * count) for i in range(count)]
+    """Which members lie nearest to the middles of ``count`` equal parts of the path; ``count`` ≤ ``members``.
+
+    Where two are equally near, it is the one farther from the path's middle, so that a path and its reverse have the
+    same ensemble, and no member is in it twice. Only in the very middle of an even number the earlier one is taken.
+    """
+    return [((2 * i + 1) * (members - 1) + count - (2 * i + 1 <= count)) // (2 * count) for i in range(count)]
 
 
 def ensemble(

@@ -132,13 +132,17 @@ def crossing(rise: Callable[[float], float], epsilon: float, maximum: float) -> 
 def variation(variables: Mapping[str, Variable]) -> Result:
     """Does the ridge widen and narrow? The widest position of a path against the narrowest, paired by direction.
 
-    The two are picked by the means that they are compared on, which favours a ratio above 1.
+    The two are picked by the means that they are compared on, which favours a ratio above 1. A ray that was cut off is
+    at least as wide as it says. At the widest position that leaves the ratio a lower bound; at the narrowest it leaves
+    nothing: there is no ratio.
 
     Args:
         variables: of :func:`reach`, stacked along t.
 
     Returns:
-        ``width_K_ratio``, the geometric mean over directions of widest to narrowest, for both kinds K.
+        ``width_K_ratio``, the geometric mean over directions of widest to narrowest, for both kinds K: NaN where any
+        ray of the narrowest position was cut off; and ``width_K_ratio_censored``, the share of rays of the widest one
+        that were.
     """
     found: dict[str, Variable] = {}
     for kind, words in KINDS.items():
@@ -149,11 +153,14 @@ def variation(variables: Mapping[str, Variable]) -> Result:
         logs = np.log(np.maximum(widths[:, np.isfinite(widths).all(0)], 1e-300))
         if logs.size == 0:
             continue
-        means = logs.mean(1)
-        mean, error = _mean(logs[int(means.argmax())] - logs[int(means.argmin())])
+        widest, narrowest = int(logs.mean(1).argmax()), int(logs.mean(1).argmin())
+        cut = variables[f"width_{kind}_censored"].values
+        mean, error = (math.nan, math.nan) if cut[narrowest] > 0 else _mean(logs[widest] - logs[narrowest])
         ratio = math.exp(mean)
         about = f"widest to narrowest position in {words}"
         found[f"width_{kind}_ratio"] = scalar(ratio, "1", about, ratio * error)
+        share = f"share of widths in {words} that were cut off at the widest position: the ratio is at least so large"
+        found[f"width_{kind}_ratio_censored"] = scalar(float(cut[widest]), "1", share)
     return Result(found)
 
 

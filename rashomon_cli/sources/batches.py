@@ -74,7 +74,7 @@ class Batches:
             x = x.to(self.dtype)
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
-    def sample(self, count: int | None, seed: int, purpose: str = "sample") -> Batches:
+    def sample(self, count: int | None, seed: int, purpose: str = "sample", *, skip: int = 0) -> Batches:
         """A simple random sample without replacement, in random order; the same for the same seed.
 
         The order matters: files lie class by class, while BatchNorm and the spread between batches need batches that
@@ -84,13 +84,15 @@ class Batches:
             count: number of examples; all where None or larger than there are.
             seed: of the choice.
             purpose: other purposes give other samples.
+            skip: number of examples of the same order that are passed over: a sample of so many for the same seed and
+                purpose shares none with this one.
 
         Returns:
             The examples; no data are copied.
         """
         chooser = torch.Generator().manual_seed(derive(seed, purpose))
         order = torch.randperm(len(self.x), generator=chooser)
-        return replace(self, order=order[: len(self.x) if count is None else count].to(self.x.device))
+        return replace(self, order=order[skip : len(self.x) if count is None else skip + count].to(self.x.device))
 
 
 def batches(

@@ -360,7 +360,7 @@ BAD = [
     (["connect", "--graph", "--points", "2"], USAGE, "--points 2", "rashomon connect --graph --points 11"),
     (["connect", "tiny", "--star"], USAGE, "two models or more, not 1", "rashomon connect a b c --star"),
     (["connect", "--simplex"], USAGE, "two models or more, not 0", "rashomon connect a b c --simplex"),
-    (["connect", "tiny", "other", "tiny", "--star"], FAILED, "tiny is named twice", "rashomon connect tiny other --star"),
+    (["connect", "tiny", "other", "tiny", "--star"], FAILED, "tiny is named twice", "connect tiny other --star"),
     (["connect", "tiny", "other", "wide", "--star"], FAILED, "does not fit", "rashomon"),
     (["connect", "tiny", "line", "--simplex"], FAILED, "does not fit", "rashomon"),
     (["connect", "tiny", "path", "--star"], USAGE, "path is a path", "rashomon connect tiny path@0.5 --star"),
@@ -383,6 +383,12 @@ BAD = [
         ["probe", "path", "--what", "ensemble", "--ensemble-against", "path"],
         USAGE,
         "--ensemble-against names path itself",
+        "rashomon ls --kind model",
+    ),
+    (
+        ["probe", "path", "--what", "ensemble", "--ensemble-against", "tiny,path@0.5"],
+        USAGE,
+        "--ensemble-against names path@0.5, which lies on the path",
         "rashomon ls --kind model",
     ),
     (

@@ -69,6 +69,26 @@ def test_many_models_are_drawn_without_numbers():
     assert len(encode(figure, "png")) > 10_000
 
 
+def test_aligned_copies_stand_below_the_diagonal():
+    plain, square = group(), ("model", "other")
+    barrier, kind, state = (plain[name].values.astype(object) for name in ("barrier_loss", "best_kind", "state"))
+    for at in ((0, 1), (1, 0)):
+        barrier[at], kind[at], state[at] = 0.03, "aligned", 3
+    more = {
+        "barrier_loss_up_to_symmetry": Variable(square, barrier.astype(float), "nat", "barrier"),
+        "best_kind_up_to_symmetry": Variable(square, kind.astype(str)),
+        "state_up_to_symmetry": Variable(square, state),
+    }
+    axes = graph(group() | more).axes[0]
+    found = {tuple(map(int, text.get_position())): (text.get_text(), text.get_weight()) for text in axes.texts}
+    # Columns and rows are a, c, b, d.
+    assert found[2, 0] == ("line\n0.2", "normal")
+    assert found[0, 2] == ("aligned\n0.03", "bold")
+    assert "below the diagonal: up to symmetry" in axes.get_xlabel()
+    equal = {f"{name}_up_to_symmetry": plain[name] for name in ("barrier_loss", "best_kind", "state")}
+    assert graph(group() | equal).axes[0].get_xlabel() == "model, by its number"
+
+
 @pytest.mark.parametrize("epsilon", [0.0, 10.0])
 def test_any_epsilon_can_be_drawn(epsilon):
     assert encode(graph(group(epsilon=scalar(epsilon, "nat", "ε"))), "png")

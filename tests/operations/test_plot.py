@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -147,6 +148,25 @@ def test_profiles_of_several_runs_come_into_one_picture(context):
     drawn = files[1].read_text()
     for words in ("one", "two", "straight line", "line", "line, aligned"):
         assert drawn.count(f">{words}<") == 1
+
+
+def legend(context, *names):
+    drawn = plot(context, PlotConfig(run=names[0], others=names[1:]))[1].read_text()
+    return set(re.findall(r">([^<>*]*line[^<>]*)<", drawn))
+
+
+def test_lines_of_several_alignments_keep_the_names_of_their_runs(context):
+    for name in ("one", "two"):
+        publish(context, name, {"naive": PATH, "aligned": PATH})
+    assert legend(context, "one", "two") == {f"{n}: {way}" for n in ("one", "two") for way in ("line", "line, aligned")}
+
+
+def test_straight_lines_that_differ_are_drawn_each(context):
+    other = PATH | {"test_loss": series("t", 2 * T * (1 - T), "nat", "test loss", 0.01 + 0 * T)}
+    for name, line in (("one", PATH), ("two", other), ("three", PATH)):
+        publish(context, name, {"curve": PATH, "line": line}, kind="path")
+    assert legend(context, "one", "three") == {"straight line"}
+    assert legend(context, "one", "two", "three") == {"straight line", "straight line of two"}
 
 
 def test_a_run_without_a_profile_is_refused_beside_others(context):

@@ -209,3 +209,15 @@ def test_the_command_line_shows_members_in_a_table_of_their_own(zoo, rashomon):
     assert found["metrics"]["t"] == [0, 1]
     drawn = rashomon("plot", "ens", "--what", "ensemble", "--store", zoo.root)
     assert drawn.out.split() == ["ens-ensemble.png", "ens-ensemble.svg"]
+
+
+def test_members_and_positions_of_one_number_stand_in_tables_of_their_own(zoo, at, rashomon):
+    chosen = {"ensemble": build(EnsembleConfig, {"ensemble_k": 3})}
+    run = probe(at(zoo), build(ProbeConfig, {"run": "ab", "what": "ensemble,machinery,loss", "points": 3}), chosen)
+    table, under = "", {}
+    for line in rashomon("show", run.name, "--store", zoo.root).out.splitlines():
+        first = (line.split() or [""])[0]
+        table = first if first in ("t", "member", "step") else table
+        under.setdefault(first, table)
+    assert (under["train_loss"], under["member_loss"]) == ("t", "member")
+    assert (under["machinery_test_cosine"], under["machinery_test_cosine_change_rate"]) == ("t", "step")

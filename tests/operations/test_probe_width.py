@@ -64,6 +64,7 @@ def test_a_cut_off_is_told(zoo, at):
     run = measure(at(zoo), "ab", {"width_max": 0.001})
     assert run.metrics["width_random"] == pytest.approx([0.001] * 3)
     assert run.metrics["width_random_censored"] == [1] * 3
+    assert (run.metrics["width_random_ratio"], run.metrics["width_random_ratio_censored"]) == (None, 1)
     assert run.metrics["width_max"] == [0.001] * 3
 
 

@@ -6,9 +6,12 @@ from rashomon_cli.core.results import Variable, series
 from rashomon_cli.operations import ridges
 from rashomon_cli.operations.connect import ConnectConfig, connect
 from rashomon_cli.operations.gc import GcConfig, gc
+from rashomon_cli.operations.headlines import headlines
+from rashomon_cli.operations.prune import prune
 from rashomon_cli.store import Parent
 
 SMALL = {"epochs": 2, "batch_size": 50, "points": 5, "samples": "all", "precision": "float32"}
+SYMMETRY = "up_to_symmetry"
 GRAPH = {"graph": True, "points": 5, "samples": "all"}
 
 
@@ -33,6 +36,7 @@ def test_the_line_is_that_of_connect_and_its_path_is_found(zoo, at):
     run = graph(at(zoo), "a", "b")
     path = zoo.find("ab").metrics
     assert run.kind == "comparison"
+    assert list(headlines(run.metrics, 1)) == ["components"]
     assert by_kind(run, "line", "a", "b") == pytest.approx(path["line_barrier_loss"], abs=1e-6)
     assert by_kind(run, "bezier", "a", "b") == path["curve_barrier_loss"]
     assert value(run, "barrier_loss", "b", "a") == min(path["line_barrier_loss"], path["curve_barrier_loss"])
@@ -102,6 +106,24 @@ def test_without_names_it_is_of_the_largest_group_without_hubs(zoo, teach, at):
     assert named.metrics["models"] == 2
 
 
+def test_what_is_made_from_a_hub_or_a_copy_is_no_model_of_its_own(zoo, at, teach):
+    hub = connect(at(zoo, name="hub"), ConnectConfig(a="a", b="b", star=True, **SMALL))
+    copy = aligned(zoo, "a", "b", "b-moved")
+    for source in (hub, copy):
+        prune(at(zoo, name=f"{source.name}-pruned"), run=source, epochs=1, batch_size=50)
+    prune(at(zoo, name="a-pruned"), run="a", epochs=1, batch_size=50)
+    teach(zoo, "on-path", init="ab@0.5", epochs=1)
+    run = graph(at(zoo), epsilon=0.1)
+    assert set(run.measurements()["graph"]["model"].values) == {"a", "b", "a-pruned"}
+
+
+def test_a_copy_leaves_a_pair_without_a_path_of_its_own(zoo, teach, at):
+    teach(zoo, "x", seed=3, lr=0.3)
+    aligned(zoo, "a", "x", "x-moved")
+    run = graph(at(zoo), "a", "x")
+    assert any("only the straight line is known between 1 of 1 pair (a and x)" in note for note in run.record.notes)
+
+
 def test_lines_are_computed_once_for_all_graphs(zoo, teach, at):
     teach(zoo, "x", seed=3, lr=0.3)
     graph(at(zoo), "a", "b", "x")
@@ -150,13 +172,35 @@ def aligned(store, reference, moved, name, **metrics):
         )
 
 
-def test_an_aligned_copy_joins_up_to_symmetry(zoo, at):
+def test_an_aligned_copy_joins_up_to_symmetry_only(zoo, at):
+    before = graph(at(zoo), "a", "b", epsilon=0.05)
     aligned(zoo, "a", "b", "b-moved")
     run = graph(at(zoo), "a", "b", epsilon=0.05)
+    found, group = run.metrics, run.measurements()["graph"]
     assert by_kind(run, "aligned", "a", "b") == 0.01
-    assert value(run, "best_kind", "a", "b") == "aligned"
-    assert run.metrics["pairs_joined_by_aligned"] == 1
-    assert value(run, "level", "a", "b") == pytest.approx(run.measurements()["graph"]["train_loss"].values.max() + 0.01)
+    assert found["pairs_joined_by_aligned"] == 1
+    # The copy is another θ than b: between the two models themselves nothing changes.
+    direct = before.metrics
+    assert direct["components"] == 2
+    assert direct["connected_above_lowest"] > 0.05
+    assert {name: value for name, value in found.items() if name in direct and SYMMETRY not in name} == {
+        name: value for name, value in direct.items() if SYMMETRY not in name
+    }
+    assert value(run, "best_kind", "a", "b") == value(before, "best_kind", "a", "b")
+    assert (found["components_up_to_symmetry"], found["pairs_joined_up_to_symmetry"]) == (1, 1)
+    level = group["train_loss"].values.max() + 0.01
+    assert value(run, "level_up_to_symmetry", "a", "b") == pytest.approx(level)
+    assert found["connected_above_lowest_up_to_symmetry"] == pytest.approx(level - found["lowest_loss"])
+    assert value(run, "best_kind_up_to_symmetry", "a", "b") == "aligned"
+
+
+def test_without_copies_both_sets_of_figures_are_the_same(zoo, at):
+    run = graph(at(zoo), "a", "b")
+    group = run.measurements()["graph"]
+    for name in ("components", "pairs_joined", "connected_above_lowest"):
+        assert run.metrics[f"{name}_up_to_symmetry"] == run.metrics[name]
+    for name in ("barrier_loss", "best_kind", "state", "level"):
+        np.testing.assert_array_equal(group[f"{name}_up_to_symmetry"].values, group[name].values)
 
 
 def test_a_path_to_an_aligned_copy_joins_the_original(zoo, at, join):

@@ -7,6 +7,7 @@ from rashomon_cli.core.errors import UsageError
 from rashomon_cli.operations import simplex
 from rashomon_cli.operations.check import CheckConfig, check
 from rashomon_cli.operations.connect import ConnectConfig, connect
+from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.operations.ls import LsConfig, ls
 from rashomon_cli.operations.probe import probe
 
@@ -25,6 +26,8 @@ def test_a_complex_is_a_run_of_its_own_kind(zoo, at):
     assert vertices.shape == (2, zoo.find("a").metrics["parameters"])
     assert [entry.name for entry in ls(zoo, LsConfig(kind="simplex"))] == ["complex"]
     assert check(zoo, CheckConfig(read_data=True)).findings == []
+    assert (run.metrics["anchor"], run.metrics["pair"]) == (["a", "b"], ["1-2"])
+    assert list(headlines(run.metrics, 2)) == ["share_within", "via_barrier_loss_max"]
     with pytest.raises(UsageError, match="complex is a simplex"):
         probe(at(zoo), run="complex")
 

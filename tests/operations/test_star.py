@@ -8,6 +8,7 @@ from rashomon_cli.core.errors import Refused
 from rashomon_cli.operations import star
 from rashomon_cli.operations.compare import compare
 from rashomon_cli.operations.connect import ConnectConfig, connect
+from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.operations.ls import LsConfig, ls
 from rashomon_cli.operations.probe import probe
 
@@ -73,6 +74,8 @@ def test_barriers_are_those_of_the_lines_in_plain_pytorch(three, at, plain):
     matrix = groups["anchors"]["via_barrier_loss"].values
     assert matrix[0, 2] == matrix[2, 0] == run.metrics["via_barrier_loss"][1]
     assert groups["anchors"]["anchor"].values.tolist() == ["c", "d", "e"]
+    assert (run.metrics["anchor"], run.metrics["pair"]) == (["c", "d", "e"], ["1-2", "1-3", "2-3"])
+    assert list(headlines(run.metrics, 2)) == ["test_accuracy", "via_barrier_loss_max"]
 
 
 def test_training_lowers_the_barriers(zoo, teach, at):

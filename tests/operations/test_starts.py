@@ -125,6 +125,29 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_done(zoo, join,
     assert hint in refused.value.hint
 
 
+@pytest.mark.parametrize("via", ["widen", "transplant"])
+def test_a_path_that_was_put_together_has_no_bends_to_go_on_from(zoo, join, at, via):
+    options = {"epochs": 1, "batch_size": 50} if via == "transplant" else {}
+    given = {"a": "a", "b": "b", "via": via, "points": 2, "samples": 20}
+    connect(at(zoo, name="built"), ConnectConfig(**given | options))
+    for ends in ("ab", "ba"):
+        with pytest.raises(Refused, match=f"built was put together by --via {via}, it has no bends") as refused:
+            plan(at(zoo), ConnectConfig(a=ends[0], b=ends[1], start="built", bend=8, kind="polyline"))
+        assert refused.value.hint == f"rashomon connect {ends[0]} {ends[1]} --start line"
+
+
+def test_a_path_to_a_model_that_is_to_be_aligned_first_is_refused_before_that(zoo, join, at):
+    options = {"a": "a", "b": "b", "align": True, "points": 3, "samples": 20, "epochs": 1, "batch_size": 50}
+    before = len(list(zoo.runs()))
+    with pytest.raises(Refused, match="ab does not lead to b as aligned, which is not made yet") as refused:
+        connect(at(zoo), ConnectConfig(**options, start="ab"))
+    assert refused.value.hint.startswith("rashomon align a b ")
+    assert len(list(zoo.runs())) == before
+    first = connect(at(zoo, name="to-copy"), ConnectConfig(**options))
+    later = connect(at(zoo), ConnectConfig(**options, start="to-copy", bend=2))
+    assert [p.id for p in later.record.parents if p.role == "start"] == [first.id]
+
+
 def test_the_command_line_goes_on_from_a_path(zoo, rashomon):
     call = ["connect", "a", "b", "--bend", 3, "--start", "ab", "--epochs", 1, "--points", 3, "--store", zoo.root]
     assert rashomon(*call).code == 0

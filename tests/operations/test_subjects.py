@@ -192,6 +192,16 @@ def test_a_mask_belongs_to_its_model(zoo, load, at):
         weights.load_mask(loaded, zoo.find("stranger"), CPU)
 
 
+def test_a_run_that_could_not_be_named_either_way_is_no_hint(zoo, at, publish):
+    publish(zoo, "complex", kind="simplex", loss="mse", weight_decay=0.0)
+    with pytest.raises(UsageError, match="complex is a simplex, it has no position") as refused:
+        subjects.find(at(zoo), "complex@0.5", "model")
+    assert (refused.value.hint, refused.value.fix) == ("rashomon ls --kind model", None)
+    with pytest.raises(UsageError, match="it has no position") as refused:
+        subjects.find(at(zoo), "a@0.5", "model")
+    assert refused.value.fix == ("a@0.5", "a")
+
+
 def test_a_measurement_keeps_no_model(zoo, at, publish):
     run = publish(zoo, "figures", kind="measurement", loss="mse", weight_decay=0.0)
     with pytest.raises(Refused, match="figures keeps no model"):

@@ -5,11 +5,15 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.results import Result, series
 from rashomon_cli.operations import subjects
 from rashomon_cli.operations.connect import ConnectConfig, connect, plan
+from rashomon_cli.operations.profiles import drawn
+from rashomon_cli.operations.tries import Choice
 from rashomon_cli.operations.watching import WATCHED, History, interval, watched_samples
 from rashomon_cli.science.profile import Barrier, barrier, train_losses
 
@@ -106,6 +110,51 @@ def test_tries_on_all_examples_say_that_the_barrier_is_chosen_and_reported_on_th
     assert context.notes == ["the tries were compared on the examples that the barrier is reported on: these are all"]
     best = run.metrics["tries_barrier_loss"][run.metrics["best_try"] - 1]
     assert best == pytest.approx(run.metrics["curve_barrier_loss"], rel=1e-6)
+
+
+def test_tries_are_compared_on_examples_that_are_not_reported_on(zoo, at, join):
+    run = join(zoo, "c", "d", **SHAPE, tries=2)
+    loaded = subjects.load_problem(at(zoo), run, torch.device("cpu"))
+    train = loaded.batches("train")
+    others = train.sample(60, 5, "train sample", skip=60)
+    assert not set(others.order.tolist()) & set(drawn(loaded, 60, 5)[0].order.tolist())
+    path = subjects.load_path(at(zoo), loaded, run, torch.device("cpu"))
+    ts = np.linspace(0, 1, 5).tolist()
+    expected = barrier(ts, np.stack([train_losses(loaded.problem, path.at(t), others) for t in ts]), 200)
+    assert min(run.metrics["tries_barrier_loss"]) == pytest.approx(expected.value, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("samples", "count", "skip", "number", "shared"),
+    [
+        (60, 200, 60, 60, 0),
+        (100, 200, 100, 100, 0),
+        (120, 300, 120, 120, 0),
+        (180, 300, 180, 120, 0),  # what is left
+        (150, 200, 100, 100, 50),  # 50 would be too few to choose by
+        (30, 40, 10, 30, 20),
+        (200, 200, 0, 200, 200),
+        ("all", 200, 0, 200, 200),
+        (5000, 200, 0, 200, 200),
+    ],
+)
+def test_which_examples_tries_are_compared_on(samples, count, skip, number, shared):
+    assert Choice.of(samples, count) == Choice(skip, number, shared)
+
+
+@given(st.integers(2, 3000), st.integers(2, 3000))
+def test_the_examples_compared_on_share_as_few_as_they_say(samples, count):
+    choice = Choice.of(samples, count)
+    compared = set(range(choice.skip, choice.skip + choice.count))
+    assert len(compared & set(range(min(samples, count)))) == choice.shared
+    assert max(compared) < count
+    assert choice.shared == 0 or count < samples + 100
+
+
+def test_examples_that_are_shared_are_told(zoo, at):
+    context = at(zoo)
+    connect(context, a="a", b="b", **SHAPE | {"samples": 150, "epochs": 1}, tries=2)
+    assert context.notes == ["the tries were compared on 100 examples; the barrier is reported on 50 of them, too"]
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_other_commands_take_the_path_and_models_on_it(zoo, at, tmp_path):
 
 def test_on_a_widened_path_a_path_between_narrow_models_cannot_start(zoo, at):
     widened(at, zoo, "a", "b", name="wide")
-    with pytest.raises(Refused, match="the points of wide have"):
+    with pytest.raises(Refused, match="wide was put together by --via widen, it has no bends to go on from"):
         connect(at(zoo), a="a", b="b", start="wide", bend=2, epochs=1)
 
 

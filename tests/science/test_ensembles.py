@@ -109,10 +109,25 @@ def test_the_middles_are_different_members(sizes):
     assert max(found) < members
 
 
+@given(st.integers(1, 60).flatmap(lambda k: st.tuples(st.just(k), st.integers(1, k))))
+def test_the_middles_of_a_path_are_those_of_its_reverse(sizes):
+    members, count = sizes
+    found = middles(members, count)
+    mirrored = [members - 1 - each for each in reversed(found)]
+    if members % 2 == 0 and count % 2:  # none of the members is in the middle
+        middle = count // 2
+        assert (found.pop(middle), mirrored.pop(middle)) == (members // 2 - 1, members // 2)
+    assert found == mirrored
+    for i, member in enumerate(middles(members, count)):
+        assert abs(member - (2 * i + 1) * (members - 1) / (2 * count)) <= 0.5
+
+
 def test_two_of_five_are_those_at_a_quarter_and_three_quarters():
     assert middles(5, 2) == [1, 3]
     assert middles(5, 5) == [0, 1, 2, 3, 4]
     assert middles(5, 1) == [2]
+    assert middles(5, 4) == [0, 1, 3, 4]
+    assert middles(4, 3) == [0, 1, 3]
 
 
 def test_more_independents_than_members_leave_no_equal_ensemble(mlp_case):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rashomon_cli.core.results import Variable
+from rashomon_cli.core.results import Result, Variable, series, stack
 from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.problem import Point
 from rashomon_cli.science.reach import crossing, reach, variation
@@ -130,9 +130,38 @@ def test_refreshed_statistics_undo_a_scale_that_frozen_ones_feel(cnn_case):
 
 
 def test_the_variation_along_a_path_is_paired_by_direction():
-    one = np.array([[1.0, 1.0], [3.0, 3.0], [np.nan, np.nan]])
-    each = Variable(("t", "direction", "side"), np.stack([one, 2 * one, 1.5 * one]))
-    found = variation({"width_random_each": each}).variables
-    assert set(found) == {"width_random_ratio"}
+    found = varying([1, 2, 1.5], [0, 0, 0])
+    assert set(found) == {"width_random_ratio", "width_random_ratio_censored"}
     assert float(found["width_random_ratio"].values) == pytest.approx(2)
     assert float(found["width_random_ratio"].stderr) == pytest.approx(0, abs=1e-12)
+    assert float(found["width_random_ratio_censored"].values) == 0
+
+
+@pytest.mark.parametrize(
+    ("widths", "censored", "ratio", "share"),
+    [
+        ([1, 1, 1], [1, 1, 1], math.nan, 1),  # all cut off: 1 ± 0 would say that nothing varies
+        ([1, 1.5, 2], [0.25, 0, 1], math.nan, 1),
+        ([1, 1.5, 2], [0, 0.25, 0.5], 2, 0.5),
+        ([1, 1.5, 2], [0, 0.25, 0], 2, 0),
+    ],
+)
+def test_a_ratio_to_what_was_cut_off_is_none_and_from_it_a_lower_bound(widths, censored, ratio, share):
+    found = varying(widths, censored)
+    variable = found["width_random_ratio"]
+    assert float(variable.values) == pytest.approx(ratio, nan_ok=True)
+    assert math.isnan(float(variable.stderr)) == math.isnan(ratio)
+    assert float(found["width_random_ratio_censored"].values) == share
+
+
+def test_a_plain_where_no_ray_ends_has_no_ratio(function_problem):
+    problem = function_problem(lambda theta: 0 * theta.sum(-1), 3)
+    points = [measure(problem, torch.full((3,), x, dtype=torch.float64), random=2) for x in (0.0, 1.0)]
+    stacked = stack([Result(point) for point in points], "t")
+    assert math.isnan(float(variation(stacked).variables["width_random_ratio"].values))
+
+
+def varying(widths, censored):
+    one = np.array([[1.0, 1.0], [3.0, 3.0], [np.nan, np.nan]])
+    each = Variable(("t", "direction", "side"), np.multiply.outer(widths, one))
+    return variation({"width_random_each": each, "width_random_censored": series("t", censored)}).variables

@@ -42,6 +42,13 @@ def test_a_sample_is_fixed_by_its_seed_and_knows_its_population():
         assert sorted(whole) == list(range(20)) != whole
 
 
+def test_a_sample_goes_on_where_another_ended():
+    found = numbered(20)
+    one, two = (found.sample(7, 1, "same", skip=skip) for skip in (0, 7))
+    assert torch.equal(torch.cat([one.order, two.order]), found.sample(14, 1, "same").order)
+    assert two.population == 20
+
+
 @given(st.integers(1, 40), st.integers(1, 15), st.integers(0, 5), st.sampled_from(["none", "crop-flip"]))
 def test_an_epoch_is_determined_and_covers_every_example_once(count, size, epoch, augmentation):
     stream = Stream(numbered(count, batch_size=size), 3, augmentation)
