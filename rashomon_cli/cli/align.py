@@ -19,9 +19,9 @@ def command(config: AlignConfig, where: Where, common: Publishing) -> None:
     moved = (config.b, *config.others)
     members = [
         Member(
-            config.model_copy(update={"b": one, "others": tuple(m for m in moved if m != one)}),
+            config.model_copy(update={"b": one, "others": moved[:place] + moved[place + 1 :]}),
             {"b": one.replace("@", "-t")} if len(moved) > 1 else {},
         )
-        for one in moved
+        for place, one in enumerate(moved)
     ]
     publish(common, where, Family(tuple(members)), plan)

@@ -55,10 +55,13 @@ def command(config: ShowConfig, common: Common) -> None:
         console.show_json(describe(run, store) | more)
     elif common.quiet:
         print(run.id)
-    elif config.lineage:
-        console.show_tree([_tree(node) for node in lineage(store, run)])
-    elif found:
-        _show_symmetries(found)
+    elif config.lineage or found:
+        if config.lineage:
+            console.show_tree([_tree(node) for node in lineage(store, run)])
+        if config.lineage and found:
+            print()
+        if found:
+            _show_symmetries(found)
     else:
         _show(run, store.names())
 

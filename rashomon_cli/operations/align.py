@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from rashomon_cli.core.errors import UsageError
+from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
+from rashomon_cli.core.specs import Reference
 from rashomon_cli.operations import anchors, lines, matches, problems, subjects, weights
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, counted, execute
@@ -15,7 +16,7 @@ from rashomon_cli.operations.subjects import Subject
 from rashomon_cli.store import Job, Run, Store
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 CHECKED = 64
 
@@ -26,13 +27,15 @@ class AlignConfig(Config):
     a: RunName = argument("Model that stays: a name, an id, or NAME@t on a path.")
     b: RunName = argument("Model that is moved onto it.")
     others: tuple[RunName, ...] = argument("More models to move, all into one universe.", default=())
-    method: Literal["weights", "activations"] = option("weights", "Match units by their weights or their activations.")
+    method: Literal["activations", "weights"] = option(
+        "activations", "Match units by their activations or by their weights."
+    )
     scales: bool = option(True, "Bring positive factors between layers to one standard.", flag="--scales")
     reset: bool = option(
         True, "Measure the lines with statistics reset, too: BatchNorm refreshed, REPAIR without it.", flag="--reset"
     )
     match_samples: int = option(1000, "Training examples whose activations are compared.", ge=matches.BATCH)
-    points: int = option(11, "Positions at which the straight lines are evaluated, both ends included.", ge=2)
+    points: int = option(11, "Positions at which the straight lines are evaluated, both ends included.", ge=3)
     samples: Samples = option(5000, "Examples of each split at each position, or all.")
     seed: int = option(0, "Seed of the order of matching and of the samples.", ge=0)
 
@@ -68,11 +71,11 @@ def plan(context: Context, config: AlignConfig) -> Plan:
     a, b, *others = (subjects.find(context, name, "model") for name in (config.a, config.b, *config.others))
     several = {(each.run.id, each.t): each for each in (a, b, *others)}
     if len(several) < 2 + len(others):
-        raise UsageError("a model is named twice", "name different models: rashomon align a b c")
+        raise UsageError("a model is named twice", "name different models: rashomon ls --kind model")
     anchors.check_fit(context, [a, b, *others])
     others.sort(key=lambda each: (each.run.id, each.t or 0.0))
     parents = [a.parent("a"), b.parent("b"), *(o.parent(f"with-{n}") for n, o in enumerate(others, 1))]
-    record = config.record() | subjects.inherited(b.run, "auto")
+    record = config.record() | subjects.inherited(b.run, "auto") | {"loss": a.run.record.config["loss"]}
     if config.method == "weights":
         del record["match_samples"]
     return Plan(
@@ -126,7 +129,10 @@ def _carry_out(context: Context, config: AlignConfig, job: Job, found: list[Subj
     match = several[1]
     like = networks[0] if config.scales else None
     sample = loaded.batches("train").sample(CHECKED, config.seed, "check")
-    moved = move(problem.module, symmetries, networks[1], match.source, like, names, [x for x, _ in sample])
+    inputs = [x for x, _ in sample]
+    _check_builders(context, problem.module, found, networks, inputs)
+    kept = layout.split(models[1][0]) | models[1][1]
+    moved = move(problem.module, symmetries, networks[1], match.source, like, names, inputs, kept)
     theta = layout.flatten(moved.tensors).to(models[1][0])
     buffers = {name: moved.tensors[name].to(models[1][1][name]) for name in untrained(problem.module)}
     ends = {"a": models[0], "b": models[1], "aligned": (theta, buffers)}
@@ -145,6 +151,7 @@ def _carry_out(context: Context, config: AlignConfig, job: Job, found: list[Subj
             "distance_before": before,
             "distance_after": after,
             "max_output_difference": moved.difference,
+            "max_output_difference_stored": moved.stored,
             **metrics,
             "units": int(units["units"].values.sum()),
             "units_moved": int(units["moved"].values.sum()),
@@ -158,6 +165,38 @@ def _carry_out(context: Context, config: AlignConfig, job: Job, found: list[Subj
         seeds={"seed": config.seed},
         **context.details(device),
     )
+
+
+def _check_builders(
+    context: Context,
+    module: nn.Module,
+    found: Sequence[Subject],
+    networks: Sequence[Mapping[str, Tensor]],
+    inputs: Sequence[Tensor],
+) -> None:
+    """Refuse a model that computes something else in the network of the first one, whose tensors have equal shapes.
+
+    Raises:
+        Refused: if one does.
+    """
+    from rashomon_cli.operations.modules import load_module
+    from rashomon_cli.science.agreement import TOLERANCE, deviation
+    from rashomon_cli.science.alignment.move import outputs
+
+    for subject, network in zip(found[1:], networks[1:]):
+        if subject.run.record.builder == found[0].run.record.builder:
+            continue
+        own = load_module(context, str(Reference(subject.run.id, subject.t)))
+        there = outputs(own, {name: _double(value) for name, value in _named(own).items()}, inputs)
+        if not deviation(there, outputs(module, network, inputs)) <= TOLERANCE:
+            raise Refused(
+                f"{subject.label} computes something else with the network of {found[0].label} despite equal shapes",
+                "name models of one builder: rashomon ls --kind model",
+            )
+
+
+def _named(module: nn.Module) -> dict[str, Tensor]:
+    return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
 def _double(value: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.options import build
 from rashomon_cli.operations import align, starts
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan
@@ -32,9 +34,8 @@ def first(context: Context, config: ConnectConfig, planner: Planner) -> Plan:
         UsageError: if a run does not exist or is no model.
         Refused: if the models do not fit each other, or a path to start from leads elsewhere than to the moved model.
     """
-    names = {"points", "samples", "seed"}
-    ends = {"a": config.a, "b": config.b}
-    aligning = align.plan(context, align.AlignConfig(**config.model_dump(include=names), **ends))
+    aligning = align.plan(context, build(align.AlignConfig, {"a": config.a, "b": config.b}))
+    shared = json.dumps([parent.model_dump(mode="json") for parent in aligning.parents])
 
     def then() -> Plan:
         moved = context.store.finished(**aligning.identity)
@@ -52,6 +53,9 @@ def first(context: Context, config: ConnectConfig, planner: Planner) -> Plan:
     return replace(
         own,
         config=dict(own.config) | {"align": True},
-        steps=lambda: [*aligning.steps(), *own.steps()],
+        steps=lambda: [
+            *(replace(step, shared=f"align {shared} {step.title}") for step in aligning.steps()),
+            *own.steps(),
+        ],
         first=(aligning, then),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import flag_of
+from rashomon_cli.core.specs import Spec
 from rashomon_cli.operations import subjects, weights
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.subjects import Subject
@@ -131,10 +132,20 @@ def check_fit(context: Context, found: Sequence[Subject]) -> None:
             context.note(
                 f"{first.label} and {other.label} were trained on different losses; that of {first.label} is used"
             )
+        networks = [_network(subject) for subject in (first, other)]
+        if networks[0] != networks[1]:
+            words = f"{first.label} is a {networks[0]}, {other.label} a {networks[1]}"
+            context.note(f"{words}; the network of the first is used")
         one, two = (subject.run.record.data or {} for subject in (first, other))
         if one.get("fingerprint") != two.get("fingerprint"):
             words = f"{first.label} was trained on {one.get('spec')}, {other.label} on {two.get('spec')}"
             context.note(f"{words}; the first is used")
+
+
+def _network(subject: Subject) -> str:
+    """The builder of a model as it is written on the command line."""
+    builder = subject.run.record.builder or {}
+    return str(Spec(str(builder.get("target")), dict(builder.get("arguments") or {})))
 
 
 def record(config: ConnectConfig, mode: str) -> dict[str, object]:

@@ -124,7 +124,10 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
     tries.check(config)
     anchors.check_fit(context, ends)
     if ends[0].t is None and ends[1].t is None and ends[0].parent("a").sha256 == ends[1].parent("b").sha256:
-        raise Refused(f"{ends[0].label} and {ends[1].label} have equal parameters", "name two different models")
+        words = f"{ends[0].label} and {ends[1].label} have equal parameters"
+        if ends[1].run.record.operation == "align":
+            raise Refused(f"{words}: the one that was moved is a copy of the other", f"rashomon show {ends[1].label}")
+        raise Refused(words, "name two different models")
     if config.via != "bends":
         return constructed.plan(context, config, ends)
     start = starts.find(context, config.start, config.bend, config.kind, *ends)

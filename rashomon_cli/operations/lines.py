@@ -152,15 +152,28 @@ class _Reset:
         if not self.layers or t in (0.0, 1.0):
             _, *both = measure_point(problem, theta, self.a[1], self.train, self.test, tick)
             return both[0], both[1]
-        if not self.statistics:
-            self.statistics = [
-                repair.measure(problem, *end, self.train, self.layers, tick=tick) for end in (self.a, self.b)
-            ]
-        aim = {name: self.statistics[0][name].between(self.statistics[1][name], t) for name in self.layers}
+        aim = self._aim(t)
+        if not aim:
+            _, *both = measure_point(problem, theta, self.a[1], self.train, self.test, tick)
+            return both[0], both[1]
         found = repair.measure(problem, theta, self.a[1], self.train, self.layers, aim, tick)
         with repair.reset(problem, found, aim):
             one, two = (evaluate(problem, theta, self.a[1], sample, tick) for sample in (self.train, self.test))
         return one, two
+
+    def _aim(self, t: float) -> dict[str, Any]:
+        """What statistics are reset to: between those of the ends."""
+        from rashomon_cli.science import repair
+
+        if not self.statistics:
+            problem, tick = self.loaded.problem, self.context.progress.tick
+            self.statistics = [
+                repair.measure(problem, *end, self.train, self.layers, tick=tick) for end in (self.a, self.b)
+            ]
+            if lacking := [name for name in self.layers if name not in self.statistics[0]]:
+                self.context.note(f"not reset, since they are read without being called: {', '.join(lacking)}")
+        one, other = self.statistics
+        return {call: one[call].between(other[call], t) for call in one if call in other}
 
 
 def summarise(measured: Mapping[str, Measured]) -> tuple[dict[str, dict[str, Variable]], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -83,7 +84,8 @@ def find(
     order = sorted(range(1, len(models)), key=lambda n: (models[n].run.id, models[n].t or 0.0))
     keys = [models[n].parent("model").model_dump(mode="json") for n in (0, *order)]
     options = config.model_dump(mode="json", include={"method", "scales", "match_samples", "seed"})
-    with job.stage({"stage": "alignment", "config": options, "models": keys}) as stage:
+    recipe = {"stage": "alignment", "config": options, "models": keys, "units": _digest(symmetries)}
+    with job.stage(recipe) as stage:
         kept = stage.part("matches")
         if kept is None:
             several = [networks[n] for n in (0, *order)]
@@ -92,6 +94,16 @@ def find(
     matches = _unpack(kept, len(models))
     back = np.argsort([0, *order])
     return [matches[n] for n in back]
+
+
+def _digest(symmetries: Symmetries) -> str:
+    """Which number each unit has: matches that were kept hold for these numbers only."""
+    found = hashlib.sha256()
+    for axis in symmetries.axes:
+        found.update(f"{axis.tensor}/{axis.axis}/".encode() + axis.units.tobytes())
+    for group in symmetries.groups:
+        found.update(group.units.tobytes() + b"".join(inner.units.tobytes() for inner in group.inner))
+    return found.hexdigest()
 
 
 def _match(
@@ -133,7 +145,7 @@ def _unpack(kept: Result, count: int) -> list[Match]:
     found = []
     for n in range(count):
         ties = {k.partition("/")[2]: v.tolist() for k, v in kept.tensors.items() if k.startswith(f"ties-{n}/")}
-        found.append(Match(np.array(kept.tensors[f"source-{n}"]), 0.0, ties))
+        found.append(Match(np.array(kept.tensors[f"source-{n}"]), ties))
     return found
 
 

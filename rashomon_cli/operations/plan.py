@@ -102,6 +102,8 @@ def execute(context: Context, plan: Plan, *, name: str | None = None, suffix: st
     """
     if plan.first is not None:
         before, then = plan.first
+        if name is not None:
+            context.store.check_free(name, **plan.identity)
         execute(replace(context, where=context.where.model_copy(update={"again": False})), before)
         plan = then()
     job = context.store.begin(

@@ -41,8 +41,8 @@ class Built:
 
 
 def grid(points: int, segments: int) -> int:
-    """The least number of evenly spaced positions, no fewer than asked for, that has one at every control point."""
-    return segments * -(-(points - 1) // segments) + 1
+    """The least number of evenly spaced positions, no fewer than asked for, with one at and between control points."""
+    return segments * max(2, -(-(points - 1) // segments)) + 1
 
 
 def steps(points: int, segments: int, samples: Samples, record: Mapping[str, Any]) -> list[Step]:

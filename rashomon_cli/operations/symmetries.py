@@ -18,6 +18,9 @@ NOT_COUNTED = (
     "shifts of keys under softmax",
     "other linear maps between layers without an activation",
     "exchanges of blocks that hold blocks, or of heads that share their keys",
+    "units within attention without softmax",
+    "units behind normalised or rotated queries and keys",
+    "a factor common to all that a normalisation reads",
 )
 UNTRACED = ("rescalings", "attention heads")
 _KINDS = {"qk": "QK", "ov": "OV", "units": "units"}

@@ -85,7 +85,7 @@ class Cut:
 def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[subjects.Subject]) -> Run:
     import torch
 
-    from rashomon_cli.science import halves, symmetries, training, transplant
+    from rashomon_cli.science import agreement, halves, symmetries, training, transplant
 
     device = context.torch_device()
     loaded = subjects.load_problem(context, ends[0].run, device)
@@ -120,7 +120,7 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
     copies = [halves.outputs(exact_problem, theta.double(), exact) for theta in (thetas[1], points[-1])]
     metrics: dict[str, Metric] = {
         "via": "transplant",
-        "max_output_difference": max(off, halves.difference(*copies)),
+        "max_output_difference": max(off, agreement.deviation(*copies)),
         "kept_fraction_a": float(cut.masks[0].mean()),
         "kept_fraction_b": float(cut.masks[1].mean()),
     }
@@ -190,7 +190,7 @@ def _prove(loaded: problems.Loaded, symmetries: Symmetries, cut: Cut, both: list
     Raises:
         Refused: if it does not.
     """
-    from rashomon_cli.science import halves, transplant
+    from rashomon_cli.science import agreement, halves, transplant
 
     problem, layout = halves.precise(loaded.problem), loaded.problem.layout
     a, b = (theta.double() for theta in both)
@@ -198,7 +198,7 @@ def _prove(loaded: problems.Loaded, symmetries: Symmetries, cut: Cut, both: list
     points = halves.moves(a, there, transplant.shifted(symmetries, layout).to(a.device))
     f, g = (halves.outputs(problem, theta, sample) for theta in (a, b))
     off = halves.deviation(problem, points, f, g, sample)
-    if not off <= halves.TOLERANCE:
+    if not off <= agreement.TOLERANCE:
         raise Refused(
             f"{loaded.builder.spec} does not hold two halves side by side: outputs differ by {off:.2g}, so something "
             "reads the units of both, such as a LayerNorm",

@@ -128,7 +128,7 @@ def _prove(
     Raises:
         Refused: naming the part that does not.
     """
-    from rashomon_cli.science import halves
+    from rashomon_cli.science import agreement, halves
     from rashomon_cli.science.widening import culprit
 
     narrow, wide = halves.precise(narrow), halves.precise(wide)
@@ -136,7 +136,7 @@ def _prove(
     points = halves.moves(one, other, widening.shifted.to(a.device))
     f, g = (halves.outputs(narrow, theta.double(), sample) for theta in (a, b))
     off = halves.deviation(wide, points, f, g, sample)
-    if off <= halves.TOLERANCE:
+    if off <= agreement.TOLERANCE:
         return off
     part = culprit(narrow, wide, a.double(), points[1], sample)
     where = f": the outputs of {part} are not those of both, side by side" if part else ""

@@ -16,11 +16,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from rashomon_cli.science import agreement
 from rashomon_cli.science.batchnorm import refresh
 from rashomon_cli.science.problem import Batches, Problem, fresh_buffers
 
 SEGMENTS = ("grow", "shift", "erase")
-TOLERANCE = 1e-10
 HINT = "trained bends need no halves: rashomon connect a b"
 _SHARES = ((1.0, 1.0), (1.0, 0.0), (0.0, 0.0))
 
@@ -53,12 +53,6 @@ def outputs(problem: Problem, theta: Tensor, batches: Batches) -> Tensor:
         return torch.cat([problem.outputs(theta, buffers, x) for x, _ in batches])
 
 
-def difference(found: Tensor, expected: Tensor) -> float:
-    """Largest difference of outputs, relative to the largest expected one where that exceeds 1; ∞ where one is NaN."""
-    largest = float((found - expected).abs().max()) / max(1.0, float(expected.abs().max()))
-    return largest if largest == largest else torch.inf
-
-
 def deviation(problem: Problem, points: Tensor, f: Tensor, g: Tensor, batches: Batches) -> float:
     """How far outputs are from what they should be, at the control points of :func:`moves` and between them.
 
@@ -70,11 +64,12 @@ def deviation(problem: Problem, points: Tensor, f: Tensor, g: Tensor, batches: B
         batches: the examples that they belong to, float64.
 
     Returns:
-        The largest difference: from f while the second grows, from (1 − s)·f + s·g at the middle of the shift, from g
-        while the first is erased.
+        The largest difference, relative to the largest output there: from f while the second grows, from
+        (1 − s)·f + s·g at the middle of the shift, from g while the first is erased.
     """
     return max(
-        difference(outputs(problem, theta, batches), share * f + (1 - share) * g) for theta, share in _expected(points)
+        agreement.deviation(share * f + (1 - share) * g, outputs(problem, theta, batches))
+        for theta, share in _expected(points)
     )
 
 

@@ -6,7 +6,8 @@ the mean and standard deviation between those of the two ends (Jordan et al. 202
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -57,30 +58,39 @@ def measure(
         buffers: of the point.
         batches: un-augmented training examples.
         names: of the linear maps.
-        aim: reset each batch to these as it is measured, so that later layers see inputs that were reset.
+        aim: reset each batch to these by its own statistics as it is measured, as BatchNorm in training mode would, so
+            that later layers see inputs that were reset.
         tick: called after each batch.
 
     Returns:
-        Mean and standard deviation of each unit, over all examples and positions.
+        For each call of a linear map (``NAME``, ``NAME#1`` where it is called again), mean and standard deviation of
+        each unit over all examples and positions; none for a map whose weight is read without calling it.
     """
     sums: dict[str, list[Tensor]] = {}
+    counts: dict[str, float] = {}
     problem.module.eval()
 
-    def watch(name: str, output: Tensor, channel: int) -> Tensor | None:
+    def watch(call: str, output: Tensor, channel: int) -> Tensor | None:
         rest = [axis for axis in range(output.ndim) if axis != channel % output.ndim]
-        mean, square = output.mean(rest), output.square().mean(rest)
-        share = output.shape[0] / batches.count
-        for total, new in zip(sums.setdefault(name, [torch.zeros_like(mean), torch.zeros_like(mean)]), (mean, square)):
-            total += share * new
-        if aim is None:
-            return None
-        return _reset(output, Moments(mean, (square - mean.square()).clamp(min=0).sqrt()), aim[name], channel)
+        here = _moments(output.mean(rest), output.square().mean(rest))
+        weight = output.numel() / output.shape[channel]
+        counts[call] = counts.get(call, 0.0) + weight
+        for total, new in zip(
+            sums.setdefault(call, [torch.zeros_like(here.mean), torch.zeros_like(here.mean)]),
+            (output.mean(rest), output.square().mean(rest)),
+        ):
+            total += weight * new
+        return None if aim is None or call not in aim else _reset(output, here, aim[call], channel)
 
     with _hooked(problem.module, names, watch):
         for x, _ in batches:
             problem.outputs(theta, buffers, x)
             tick(None)
-    return {n: Moments(mean, (square - mean.square()).clamp(min=0).sqrt()) for n, (mean, square) in sums.items()}
+    return {call: _moments(mean / counts[call], square / counts[call]) for call, (mean, square) in sums.items()}
+
+
+def _moments(mean: Tensor, square: Tensor) -> Moments:
+    return Moments(mean, (square - mean.square()).clamp(min=0).sqrt())
 
 
 @contextmanager
@@ -95,7 +105,11 @@ def reset(problem: Problem, found: Statistics, aim: Statistics) -> Iterator[None
     Yields:
         Nothing.
     """
-    with _hooked(problem.module, list(found), lambda name, y, channel: _reset(y, found[name], aim[name], channel)):
+
+    def act(call: str, output: Tensor, channel: int) -> Tensor | None:
+        return _reset(output, found[call], aim[call], channel) if call in found and call in aim else None
+
+    with _hooked(problem.module, sorted({call.partition("#")[0] for call in found}), act):
         yield
 
 
@@ -108,15 +122,20 @@ def _reset(output: Tensor, found: Moments, aim: Moments, channel: int) -> Tensor
 
 
 @contextmanager
-def _hooked(module: nn.Module, names: Sequence[str], act: object) -> Iterator[None]:
-    handles = []
+def _hooked(
+    module: nn.Module, names: Sequence[str], act: Callable[[str, Tensor, int], Tensor | None]
+) -> Iterator[None]:
+    """Call a function with each output of some linear maps, and the axis of its units, to change it."""
+    calls: Counter[str] = Counter()
+    handles = [module.register_forward_pre_hook(lambda *_: calls.clear())]
     for name in names:
         each = module.get_submodule(name)
         channel = -1 if isinstance(each, nn.Linear) else 1
 
         def hook(_m: nn.Module, _x: object, y: Tensor, name: str = name, channel: int = channel) -> Tensor | None:
-            found: Tensor | None = act(name, y, channel)  # type: ignore[operator]
-            return found
+            call = f"{name}#{calls[name]}" if calls[name] else name
+            calls[name] += 1
+            return act(call, y, channel)
 
         handles.append(each.register_forward_hook(hook))
     try:

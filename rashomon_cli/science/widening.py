@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from rashomon_cli.core.errors import Refused
+from rashomon_cli.science.agreement import TOLERANCE, deviation
 from rashomon_cli.science.batchnorm import refresh
-from rashomon_cli.science.halves import HINT, TOLERANCE, difference
+from rashomon_cli.science.halves import HINT
 from rashomon_cli.science.problem import Batches, Layout, Problem, fresh_buffers
 
 
@@ -160,7 +161,7 @@ def culprit(narrow: Problem, wide: Problem, theta: Tensor, both: Tensor, batches
         longer = [axis for axis in range(1, found.ndim) if found.shape[axis] == 2 * expected.shape[axis]]
         for axis in longer:
             found = found.narrow(axis, 0, expected.shape[axis])
-        if longer and (found.shape != expected.shape or not difference(found, expected) <= TOLERANCE):
+        if longer and (found.shape != expected.shape or not deviation(expected, found) <= TOLERANCE):
             return f"{name} ({type(narrow.module.get_submodule(name)).__name__})"
     return None
 

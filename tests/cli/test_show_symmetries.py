@@ -28,6 +28,19 @@ def test_it_fits_a_terminal(width, rashomon, trained, monkeypatch):
     assert max(map(len, found.out.splitlines())) <= width
 
 
+def test_the_lineage_and_the_table(rashomon, trained):
+    words = ("show", "tiny", "--store", trained.root)
+    lineage, table = (rashomon(*words, flag).out for flag in ("--lineage", "--symmetries"))
+    assert rashomon(*words, "--symmetries", "--lineage").out == f"{lineage}\n{table}"
+
+
+def test_what_is_not_counted_is_named(rashomon, trained):
+    out = " ".join(rashomon("show", "tiny", "--symmetries", "--store", trained.root).out.split())
+    assert "units within attention without softmax" in out
+    assert "normalised or rotated queries and keys" in out
+    assert "a factor common to all that a normalisation reads" in out
+
+
 def test_the_object(rashomon, trained):
     found = rashomon("show", "tiny", "--symmetries", "--json", "--store", trained.root)
     document = json.loads(found.out)

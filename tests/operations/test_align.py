@@ -1,6 +1,7 @@
 """``align``: the published model computes what it did, lies nearer, and every line between the two is measured."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def move(at):
 def test_it_computes_what_it_did_and_lies_nearer(zoo, move, plain, ends, method):
     run = move(zoo, *ends, method=method)
     found, before = run.metrics, plain(zoo.find(ends[1]))
-    assert found["max_output_difference"] < 1e-10
+    assert found["max_output_difference"] < 1e-10 < found["max_output_difference_stored"] < 1e-4
     assert 0 < found["distance_after"] < found["distance_before"]
     after = plain(run)
     torch.testing.assert_close(after.figures(), before.figures(), rtol=1e-5, atol=1e-6)
@@ -139,7 +140,9 @@ def test_connect_aligns_on_the_way(zoo, at):
     run = connect(at(zoo), ConnectConfig(a="c", b="d", **given))
     moved = zoo.find(next(parent.id for parent in run.record.parents if parent.role == "b"))
     assert (moved.record.operation, [p.role for p in moved.record.parents]) == ("align", ["a", "b"])
-    assert run.metrics["line_barrier_loss"] == pytest.approx(moved.metrics["barrier_loss_aligned_reset"], rel=1e-4)
+    losses = moved.measurements()["aligned_reset"]["train_loss"].values
+    assert run.metrics["line_barrier_loss"] == pytest.approx(losses[5] - max(losses[0], losses[-1]), rel=1e-4)
+    assert moved.id == align(at(zoo), AlignConfig(a="c", b="d")).id
     assert connect(at(zoo), ConnectConfig(a="c", b="d", **given)).id == run.id
     plain = connect(at(zoo), ConnectConfig(a="c", b=moved.id, **given | {"align": False}))
     assert plain.id == run.id
@@ -150,9 +153,9 @@ def test_a_dry_run_counts_the_alignment_too(zoo, rashomon):
     with_, without = (
         json.loads(rashomon(*words, *more, "--store", zoo.root).out)["forward_passes"] for more in (["--align"], [])
     )
-    lines = json.loads(
-        rashomon("align", "c", "d", "--points", "3", "--samples", "all", "--dry-run", "--json", "--store", zoo.root).out
-    )["forward_passes"]
+    lines = json.loads(rashomon("align", "c", "d", "--dry-run", "--json", "--store", zoo.root).out)["forward_passes"]
+    both = json.loads(rashomon(*words, "--align", "--bend", "1,2", "--store", zoo.root).out)["forward_passes"]
+    assert both == 2 * without + lines
     assert with_ == without + lines
     assert not [row for row in zoo.rows() if row["operation"] == "align"]
 
@@ -177,3 +180,70 @@ def test_what_cannot_be_traced_is_refused_with_its_place(zoo, teach, move, tmp_p
 def test_the_same_model_twice_is_refused(zoo, move):
     with pytest.raises(UsageError, match="named twice"):
         move(zoo, "a", "a")
+
+
+OWN = Path(__file__).parents[2] / "examples" / "own_model.py"
+
+
+def test_a_transformer_whose_attention_reads_weights_without_calling_them(store, teach, at):
+    for seed in (1, 2):
+        teach(store, f"t{seed}", model=f"{OWN}:network", data=f"{OWN}:sequences", seed=seed, epochs=1)
+    context = at(store)
+    found = align(context, AlignConfig(a="t1", b="t2", points=3, samples=200)).metrics
+    assert found["max_output_difference"] < 1e-10 < found["max_output_difference_stored"] < 1e-4
+    assert found["barrier_loss_aligned_reset"] != found["barrier_loss_aligned"]
+    assert any("attention.out_proj" in note for note in context.progress.notes)
+
+
+NETS = """
+from torch import nn
+
+def make(num_classes, function="ReLU"):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), getattr(nn, function)(), nn.Linear(6, num_classes))
+
+class Mixed(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        FIRST
+        SECOND
+        self.head = nn.Linear(9, num_classes)
+
+    def forward(self, x):
+        return self.head(self.two(self.one(x.flatten(1)).relu()).relu())
+"""
+LAYERS = ("self.one = nn.Linear(64, 7)", "self.two = nn.Linear(7, 9)")
+
+
+def test_equal_shapes_are_not_enough(store, teach, move, at, tmp_path):
+    (tmp_path / "nets.py").write_text(NETS.replace("FIRST", LAYERS[0]).replace("SECOND", LAYERS[1]))
+    for seed, function in ((1, "ReLU"), (2, "Tanh")):
+        teach(store, function, model=f"{tmp_path / 'nets.py'}:make(function='{function}')", seed=seed, epochs=1)
+    with pytest.raises(Refused, match="computes something else"):
+        move(store, "ReLU", "Tanh")
+    context = at(store)
+    connect(context, ConnectConfig(a="ReLU", b="Tanh", epochs=1, points=3, precision="float32"))
+    assert any("the network of the first is used" in note for note in context.progress.notes)
+
+
+def test_kept_matches_are_not_used_for_units_in_another_order(store, teach, move, tmp_path):
+    file = tmp_path / "nets.py"
+    file.write_text(NETS.replace("FIRST", LAYERS[0]).replace("SECOND", LAYERS[1]))
+    for seed in (1, 2):
+        teach(store, f"n{seed}", model=f"{file}:Mixed", seed=seed, epochs=1)
+    first = move(store, "n1", "n2").metrics
+    file.write_text(NETS.replace("FIRST", LAYERS[1]).replace("SECOND", LAYERS[0]))
+    again = move(store, "n1", "n2", points=3).metrics
+    assert again["distance_after"] == pytest.approx(first["distance_after"], rel=1e-2)  # another local optimum
+
+
+def test_the_loss_that_is_measured_is_the_one_that_is_recorded(zoo, teach, move):
+    teach(zoo, "squares", loss="mse", seed=7, lr=0.3)
+    run = move(zoo, "a", "squares")
+    assert run.record.config["loss"] == "cross-entropy"
+    assert run.measurements()["naive"]["train_loss"].units == "nat"
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_aligned(zoo, at):
+    with pytest.raises(UsageError, match="ab"):
+        connect(at(zoo, name="ab"), ConnectConfig(a="c", b="d", epochs=1, points=3, align=True))
+    assert not [row for row in zoo.rows() if row["operation"] == "align"]

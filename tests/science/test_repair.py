@@ -61,3 +61,46 @@ def test_a_unit_that_does_not_vary_gets_the_mean_alone(make):
 def test_only_linear_maps_whose_outputs_are_units_are_reset(make):
     problem = problem_of(make, 0)
     assert repair.layers(problem.module, ["0.weight", "0.bias", "2.weight"]) == ["0", "2"]
+
+
+class Folded(nn.Module):
+    """A linear map over tokens that lie in the batch, one that is called twice, and one whose weight is only read."""
+
+    def __init__(self):
+        super().__init__()
+        self.each, self.again, self.only_read, self.head = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x):
+        tokens = self.each(x.reshape(-1, 4)).relu()
+        tokens = self.again(self.again(tokens).relu() + 1)
+        return self.head(nn.functional.linear(tokens, self.only_read.weight).reshape(-1, 3, 4).mean(1))[:, :3]
+
+
+def folded(make, seed, count=200):
+    torch.manual_seed(seed)
+    module = Folded()
+    torch.manual_seed(9)
+    return make(module, torch.randn(count, 12), torch.randint(0, 3, (count,)))
+
+
+def test_positions_count_wherever_they_lie_and_each_call_has_statistics_of_its_own(make):
+    problem = folded(make, 0)
+    found = repair.measure(problem, theta_of(problem), {}, problem.train, ["each", "again", "only_read"])
+    assert list(found) == ["each", "again", "again#1"]
+    module, (x, _) = problem.module, next(iter(problem.train))
+    outputs = module.each(x.reshape(-1, 4))
+    torch.testing.assert_close(found["each"].mean, outputs.mean(0))
+    first = module.again(outputs.relu())
+    torch.testing.assert_close(found["again"].std, first.std(0, unbiased=False))
+    torch.testing.assert_close(found["again#1"].mean, module.again(first.relu() + 1).mean(0))
+
+
+def test_a_reset_to_itself_is_the_identity_also_over_several_batches(make, rebatched):
+    problem = rebatched(folded(make, 0), 64)
+    theta, (x, _) = theta_of(problem), next(iter(problem.train))
+    own = repair.measure(problem, theta, {}, problem.train, ["each", "again"])
+    found = repair.measure(problem, theta, {}, problem.train, ["each", "again"], own)
+    torch.testing.assert_close(found["each"].mean, own["each"].mean)
+    before = problem.outputs(theta, {}, x)
+    with repair.reset(problem, own, own):
+        torch.testing.assert_close(problem.outputs(theta, {}, x), before)

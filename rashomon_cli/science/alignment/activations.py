@@ -115,7 +115,6 @@ def by_activations(
         tick(None)
     source = symmetries.identity()
     ties: dict[str, list[int]] = {}
-    similarity = 0.0
     for g, (group, parts) in enumerate(sets):
         matrices = []
         for p, units in enumerate(parts):
@@ -125,10 +124,9 @@ def by_activations(
             matrices.append(total)
         found = Similarities(matrices[0], tuple(matrices[1:]))
         assign(group, found, source)
-        similarity += _matched(parts, matrices, source)
         if tied := _ties(group, parts, matrices, source):
             ties[group.name] = tied
-    return Match(source, similarity, ties)
+    return Match(source, ties)
 
 
 def _sites(readings: Sequence[Reading], units: Ids) -> list[Site]:
@@ -177,14 +175,6 @@ def _watch(
     flat = [tensors[name] for name in graph.names]
     watcher.run(*flat, x, enable_io_processing=False)
     return watcher.seen
-
-
-def _matched(parts: Sequence[Ids], matrices: Sequence[Matrix], source: Ids) -> float:
-    total = 0.0
-    for units, matrix in zip(parts, matrices):
-        partner = np.searchsorted(np.sort(units), source[units])
-        total += float(matrix[np.arange(len(units)), np.argsort(units)[partner]].sum())
-    return total
 
 
 def _ties(group: Group, parts: Sequence[Ids], matrices: Sequence[Matrix], source: Ids) -> list[int]:

@@ -1,7 +1,8 @@
 """Positive factors between layers, brought to one standard: each unit is read as strongly as it is made.
 
 For a ReLU unit that is the balanced point of its rescaling orbit, ‖incoming weights‖ = ‖outgoing weights‖ (Stock et al.
-2019, arXiv 1902.10416); where BatchNorm takes the factor away again, ‖incoming weights‖ = 1.
+2019, arXiv 1902.10416); where BatchNorm takes the factor away again, ‖incoming weights‖ is the same for all units of a
+layer: what it is on average in a network that is named.
 """
 
 from __future__ import annotations
@@ -12,48 +13,48 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.labels import FIXED
+from rashomon_cli.science.symmetries.labels import FIXED, Ids
 from rashomon_cli.science.symmetries.structure import Symmetries, rescale
 
 _SWEEPS, _TOLERANCE = 500, 1e-12
+_LARGEST = 1e6
 
 
-def balance(symmetries: Symmetries, tensors: Mapping[str, Tensor], names: frozenset[str]) -> Tensor:
+def balance(
+    symmetries: Symmetries, tensors: Mapping[str, Tensor], names: frozenset[str], like: Mapping[str, Tensor]
+) -> Tensor:
     """Factors that balance a network.
 
     Args:
         symmetries: of the network.
         tensors: parameters and statistics, float64.
         names: of the tensors whose norms count: the parameters.
+        like: the network whose layers say how strong weights before BatchNorm are to be on average: those of one layer
+            then count as much beside those of others as they do there.
 
     Returns:
         Logarithm of the factor of each scale (S,); 0 where a unit has no weights or its factor is not free.
     """
-    free = torch.zeros(symmetries.scales, dtype=torch.bool)
-    free[torch.from_numpy(symmetries.free)] = True
-    free[FIXED] = False
-    absorbed = torch.zeros_like(free)
-    absorbed[torch.from_numpy(symmetries.absorbed)] = True
+    free, absorbed = _marked(symmetries.free, symmetries.scales), _marked(symmetries.absorbed, symmetries.scales)
     entries = [
         Entry(axis.tensor, axis.axis, torch.from_numpy(scales), power)
         for axis in symmetries.axes
         if axis.tensor in names
         for scales, power in axis.powers
     ]
-    squares = {name: tensors[name].detach().double().square().cpu() for name in names}
+    squares, usual = ({n: each[n].detach().double().square().cpu() for n in names} for each in (tensors, like))
     total = torch.zeros(symmetries.scales, dtype=torch.float64)
     clusters = _clusters(entries, symmetries.scales)
+    aims = [_sums(own, usual, total)[0][members & absorbed].mean() for members, own in clusters]
     for _ in range(_SWEEPS):
         largest = 0.0
-        for members, own in clusters:
-            made, read = (torch.zeros_like(total) for _ in range(2))
-            for entry in own:
-                (made if entry.power > 0 else read).index_add_(0, entry.scales.reshape(-1), entry.sums(squares))
+        for (members, own), aim in zip(clusters, aims):
+            made, read = _sums(own, squares, total)
             step = torch.zeros_like(total)
             paired = members & free & (made > 0) & (read > 0)
             step[paired] = 0.25 * (read[paired] / made[paired]).log()
-            alone = members & absorbed & (made > 0)
-            step[alone] = -0.5 * made[alone].log()
+            alone = members & absorbed & (made > 0) & (aim > 0)
+            step[alone] = 0.5 * (aim / made[alone]).log()
             for entry in own:
                 entry.multiply(squares, step)
             total += step
@@ -61,6 +62,13 @@ def balance(symmetries: Symmetries, tensors: Mapping[str, Tensor], names: frozen
         if largest < _TOLERANCE:
             break
     return total
+
+
+def _marked(which: Ids, count: int) -> Tensor:
+    found = torch.zeros(count, dtype=torch.bool)
+    found[torch.from_numpy(which)] = True
+    found[FIXED] = False
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,14 @@ class Entry:
         square *= (2 * self.power * logarithms[self.scales]).exp().reshape(shape)
 
 
+def _sums(entries: Sequence[Entry], squares: Mapping[str, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """For each scale (S,), the sum of the squares that make its unit, and of those that read it."""
+    made, read = torch.zeros_like(like), torch.zeros_like(like)
+    for entry in entries:
+        (made if entry.power > 0 else read).index_add_(0, entry.scales.reshape(-1), entry.sums(squares))
+    return made, read
+
+
 def _clusters(entries: Sequence[Entry], count: int) -> list[tuple[Tensor, list[Entry]]]:
     """Scales in sets, those of one axis together, which are moved at once; and where each set occurs."""
     clusters: list[set[int]] = []
@@ -125,10 +141,14 @@ def normalise(
     Returns:
         Tensors that compute the same function.
     """
-    factors = balance(symmetries, tensors, names) - balance(symmetries, like, names)
+    factors = balance(symmetries, tensors, names, like) - balance(symmetries, like, names, like)
     for axis in symmetries.axes:
-        if axis.added is not None and axis.powers:  # a variance stays positive
-            scales, power = axis.powers[0]
-            least = (axis.added / (tensors[axis.tensor].double().cpu() + axis.added)).log() / power
-            factors.scatter_reduce_(0, torch.from_numpy(scales), least, "amax")
-    return rescale(symmetries, tensors, factors)
+        if axis.added is None or not axis.powers:
+            continue
+        # A variance stays positive, and where a channel is all but silent it does not become as large as it can.
+        (scales, power), own = axis.powers[0], tensors[axis.tensor].double().cpu() + axis.added
+        largest = _LARGEST * (like[axis.tensor].double().cpu() + axis.added).clamp(min=1.0)
+        places = torch.from_numpy(scales)
+        factors.scatter_reduce_(0, places, (largest / own).log() / power, "amin")
+        factors.scatter_reduce_(0, places, (axis.added / own).log() / power, "amax")
+    return rescale(symmetries, tensors, factors * _marked(symmetries.free, symmetries.scales))

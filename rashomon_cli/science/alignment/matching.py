@@ -42,12 +42,10 @@ class Match:
 
     Attributes:
         source: for each unit of the network the unit of the other that takes its place.
-        similarity: sum over matched pairs, of the last sweep.
         ties: for each group, the units of the first network that could as well have another partner.
     """
 
     source: Ids
-    similarity: float
     ties: dict[str, list[int]] = field(default_factory=dict)
 
 
@@ -103,7 +101,7 @@ def by_weights(
     one, other = ({name: tensors[name] for name in names} for tensors in (one, other))
     starts = (symmetries.identity(), _layer_by_layer(symmetries, one, other))
     ends = [_descend(symmetries, one, other, start, np.random.default_rng(seed)) for start in starts]
-    return max(ends, key=lambda match: match.similarity)
+    return Match(max(ends, key=lambda source: _product(one, permute(symmetries, other, source))))
 
 
 def _descend(
@@ -112,7 +110,7 @@ def _descend(
     other: Mapping[str, Tensor],
     source: Ids,
     random: np.random.Generator,
-) -> Match:
+) -> Ids:
     now = permute(symmetries, other, source)
     twice = [_twice(symmetries, group) for group in symmetries.groups]
     for _ in range(_SWEEPS):
@@ -128,7 +126,7 @@ def _descend(
             now, source, moved = changed, source[step], True
         if not moved:
             break
-    return Match(source, _product(one, now))
+    return source
 
 
 def _layer_by_layer(symmetries: Symmetries, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Ids:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rashomon_cli.core.errors import Refused
+from rashomon_cli.science.agreement import TOLERANCE, deviation
 from rashomon_cli.science.alignment import universe
 from rashomon_cli.science.alignment.activations import by_activations
 from rashomon_cli.science.alignment.balance import balance, normalise
@@ -18,8 +19,6 @@ from rashomon_cli.science.problem import Tick, silent
 from rashomon_cli.science.symmetries import Reading, Symmetries, permute, rescale
 from rashomon_cli.science.symmetries.graph import trace
 from rashomon_cli.science.symmetries.labels import Ids
-
-TOLERANCE = 1e-10
 
 Network = Mapping[str, Tensor]
 
@@ -31,18 +30,21 @@ class Moved:
     Attributes:
         tensors: parameters and statistics by name, float64.
         difference: largest difference of an output from before, in float64.
-        largest: largest output.
+        stored: the same after the tensors were rounded to the precision in which they are kept.
     """
 
     tensors: Network
     difference: float
-    largest: float
+    stored: float
 
 
 def match_weights(
     symmetries: Symmetries, networks: Sequence[Network], names: frozenset[str], seed: int, scaled: bool
 ) -> list[Match]:
     """Match networks by their weights, balanced first unless factors are to stay as they are.
+
+    Matrices and filters count, biases and the parameters of norms do not: how large these are beside the others depends
+    on the factors between layers, and where they are large they decide alone, being alike for most pairs of units.
 
     Args:
         symmetries: of all.
@@ -55,8 +57,8 @@ def match_weights(
         One match a network.
     """
     if scaled:
-        networks = [rescale(symmetries, each, balance(symmetries, each, names)) for each in networks]
-    return universe.together(symmetries, networks, names, seed)
+        networks = [rescale(symmetries, each, balance(symmetries, each, names, networks[0])) for each in networks]
+    return universe.together(symmetries, networks, frozenset(n for n in names if networks[0][n].ndim > 1), seed)
 
 
 def match_activations(
@@ -88,7 +90,7 @@ def match_activations(
     graph = trace(module, inputs[0], fixed)
     like = graph.values
     there = [{name: each[name].to(like[name]) for name in graph.names} for each in networks]
-    found = [Match(symmetries.identity(), 0.0)]
+    found = [Match(symmetries.identity())]
     found += [by_activations(graph, symmetries, readings, there[0], each, inputs, tick) for each in there[1:]]
     return found
 
@@ -101,6 +103,7 @@ def move(
     like: Network | None,
     names: frozenset[str],
     inputs: Iterable[Tensor],
+    kept: Network,
 ) -> Moved:
     """Move a network and prove that its function is the same.
 
@@ -112,24 +115,43 @@ def move(
         like: the network whose factors between layers it is given; None leaves them.
         names: of the parameters.
         inputs: batches on which the outputs are compared.
+        kept: tensors in the precision in which the result is kept.
 
     Returns:
         The network at its new place.
 
     Raises:
-        Refused: if outputs change by more than 1e-10 of the largest in float64.
+        Refused: if outputs change by more than 1e-10 of the largest in float64, or are not finite.
     """
     moved = permute(symmetries, network, source)
     if like is not None:
         moved = normalise(symmetries, moved, like, names)
+    inputs = list(inputs)
+    before, after = (outputs(module, tensors, inputs) for tensors in (network, moved))
+    if not deviation(before, after) <= TOLERANCE:
+        off = float((after - before).abs().max())
+        raise Refused(f"the aligned network differs from what it was by {off:.2g} in float64")
+    rounded = {n: v.to(kept[n].dtype).to(v.dtype) for n, v in moved.items()}
+    far = [float((each - before).abs().max()) for each in (after, outputs(module, rounded, inputs))]
+    return Moved(moved, *far)
+
+
+def outputs(module: nn.Module, network: Network, inputs: Iterable[Tensor]) -> Tensor:
+    """What a network computes in float64, in eval mode on the CPU.
+
+    Args:
+        module: its architecture.
+        network: its tensors, float64.
+        inputs: batches (B, …).
+
+    Returns:
+        Outputs of all examples (n, …).
+    """
     own = copy.deepcopy(module).to(device="cpu", dtype=torch.float64).eval()
-    difference = largest = 0.0
     with torch.no_grad():
-        for x in inputs:
-            x = x.cpu().double() if x.is_floating_point() else x.cpu()
-            before, after = (torch.func.functional_call(own, dict(tensors), (x,)) for tensors in (network, moved))
-            difference = max(difference, float((after - before).abs().max()))
-            largest = max(largest, float(before.abs().max()))
-    if not difference <= TOLERANCE * max(1.0, largest):
-        raise Refused(f"the aligned network differs from what it was by {difference:.2g} in float64")
-    return Moved(moved, difference, largest)
+        return torch.cat(
+            [
+                torch.func.functional_call(own, dict(network), (x.double() if x.is_floating_point() else x,))
+                for x in (each.cpu() for each in inputs)
+            ]
+        )

@@ -50,7 +50,7 @@ def together(
         if not changed:
             break
     back = np.argsort(sources[0])
-    return [Match(_after(source, back), 0.0) for source in sources]
+    return [Match(_after(source, back)) for source in sources]
 
 
 def _after(source: Ids, back: Ids) -> Ids:

@@ -2,7 +2,8 @@
 
 They are read off the data flow of the user's module and then tried in float64; what cannot be traced or proved so is
 refused. What is found holds; not all that exists is looked for: sign changes, exchanges of blocks that hold blocks, of
-heads that share their keys, and of units behind a flattened outer product are left out.
+heads that share their keys, and of units behind a flattened outer product are left out, as are units within attention
+without softmax or behind normalised or rotated queries and keys, and a factor common to all that a normalisation reads.
 """
 
 from __future__ import annotations
@@ -47,6 +48,6 @@ def find(module: nn.Module, x: Tensor, fixed: frozenset[str] = frozenset()) -> t
         return *coupled(own.eval(), x, fixed, stopped), []
     walked = walk(graph, x)
     found = structure(graph, walked)
-    checks.check(graph, found, x)
+    checks.check(graph, found, [x])
     units = torch.from_numpy(found.unit_of)
     return graph, found, [Reading(each.node, each.argument, units[each.units]) for each in walked.readings]

@@ -19,6 +19,13 @@ def virgin(ledger: Ledger, layer: Layer) -> Tensor:
     return scales
 
 
+def unscaled(ledger: Ledger, layer: Layer) -> Tensor:
+    """No factor passes a layer, nor may a parameter get one by another use: its scales are one."""
+    scales = virgin(ledger, layer)
+    ledger.fix_scales(scales)
+    return torch.zeros_like(scales)
+
+
 def combine(ledger: Ledger, out: Value, values: Sequence[Value], *, kind: str) -> Value:
     """Entries of tensors at the same place are combined, after the shapes are made equal.
 
@@ -92,18 +99,15 @@ def _alone(
     constant = other.constant
     if reached and constant is None:
         ledger.fix(layer.units)
-        ledger.fix_scales(layer.scales)
+        unscaled(ledger, layer)
         return []
     differing = [axis for axis in reached if constant is not None and varies(constant, axis - shift)]
     if differing:
         ledger.pin(_spread(layer, own, shape).units, differing)
     scales = layer.scales
     passes = kind == "mul" or (kind == "div" and first)
-    if scales is not None and not passes:
-        ledger.fix_scales(scales)
-        scales = torch.zeros_like(scales)
-    elif scales is None and not passes:
-        scales = torch.zeros_like(layer.units)
+    if not passes:
+        scales = unscaled(ledger, layer)
     return [_spread(Layer(layer.units, scales), own, shape)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.combine import virgin
+from rashomon_cli.science.symmetries.combine import unscaled, virgin
 from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, distinct, rows, varies
 
 
@@ -27,8 +27,7 @@ def _beside(ledger: Ledger, out: Value, passing: Sequence[Layer], bias: Value | 
     for layer in passing:
         scales = virgin(ledger, layer)
         if bias is not None:
-            ledger.fix_scales(scales)
-            scales = torch.zeros_like(scales)
+            scales = unscaled(ledger, layer)
         yield Layer(layer.units[..., :1].expand(out.shape), scales[..., :1].expand(out.shape))
 
 
@@ -84,7 +83,7 @@ def _sides(ledger: Ledger, weight: Value, grouped: bool = False) -> tuple[Layer,
     for layer in weight.layers:
         if all(layer is not each for each in found):
             ledger.fix(layer.units)
-            ledger.fix_scales(layer.scales)
+            unscaled(ledger, layer)
     return found[0], found[1]
 
 
@@ -102,7 +101,7 @@ def _read(ledger: Ledger, x: Value, axis: int, columns: Layer, passing: Sequence
     for layer in rest:
         if all(layer is not each for each in found):
             ledger.fix(layer.units)
-            ledger.fix_scales(layer.scales)
+            unscaled(ledger, layer)
     if not found:
         unlabelled(ledger, x, along, columns)
     return only(ledger, found)

@@ -1,13 +1,14 @@
 """Permutations of a module whose control flow depends on the data: groups of coupled channels, found by torch-pruning.
 
 torch-pruning follows autograd's graph of the branch that an input took (Fang et al. 2023, arXiv 2301.12900). It knows
-layers, not what lies between them, so a group counts only after a proof by trial, at several inputs, and only
-where every parameter took part, so that no branch is out of sight. It knows neither factors nor attention heads.
+layers, not what lies between them, so a group counts only after a proof by trial, at several inputs and at parameters
+on which outputs depend, and only where every parameter took part, so that no branch is out of sight. It knows neither
+factors nor attention heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def coupled(module: nn.Module, x: Tensor, fixed: frozenset[str], stopped: Untrac
         The module as a graph of one operation, and its groups, without factors.
 
     Raises:
-        Refused: if torch-pruning is not installed or fails, no group passes, or a branch was not taken.
+        Refused: if torch-pruning is not installed or fails, no group passes, its outputs are always the same, or a
+            branch was not taken.
     """
     try:
         import torch_pruning
@@ -54,11 +56,17 @@ def coupled(module: nn.Module, x: Tensor, fixed: frozenset[str], stopped: Untrac
         several = list(_groups(torch_pruning, module, x))
     except Exception as error:
         raise Refused(f"{stopped.message}, and {PACKAGE} fails on it: {type(error).__name__}: {error}", HINT) from error
-    passed = [places for places in several if not fixed & {name for name, _ in places} and _holds(graph, places, x)]
+    inputs = _inputs(x)
+    free = [places for places in several if not fixed & {name for name, _ in places}]
+    refusals = [_refusal(graph, _symmetries([places], graph.values), inputs) for places in free]
+    passed = [places for places, refusal in zip(free, refusals, strict=True) if refusal is None]
     if not passed:
-        raise Refused(f"{stopped.message}, and no group that {PACKAGE} finds is one of interchangeable units", HINT)
+        words = f"no group that {PACKAGE} finds is one of interchangeable units"
+        if refusals and all(isinstance(each, check.Unvaried) for each in refusals):
+            words = str(refusals[0])
+        raise Refused(f"{stopped.message}, and {words}", HINT)
     found = _symmetries(passed, graph.values)
-    if not all(_same(graph, found, each) for each in _inputs(x)):
+    if _refusal(graph, found, inputs) is not None:
         raise Refused(f"{stopped.message}, and the groups that {PACKAGE} finds do not hold together", HINT)
     return graph, found
 
@@ -163,17 +171,13 @@ def _symmetries(several: list[Places], values: Mapping[str, Tensor]) -> Symmetri
     return Symmetries(units, FIXED + 1, tuple(axes), tuple(groups), none, none, (), np.arange(units))
 
 
-def _holds(graph: Graph, places: Places, x: Tensor) -> bool:
-    found = _symmetries([places], graph.values)
-    return all(_same(graph, found, each) for each in _inputs(x))
-
-
-def _same(graph: Graph, symmetries: Symmetries, x: Tensor) -> bool:
+def _refusal(graph: Graph, symmetries: Symmetries, inputs: Sequence[Tensor]) -> Refused | None:
+    """Why symmetries do not pass, None where they do."""
     try:
-        check.check(graph, symmetries, x)
-    except Refused:
-        return False
-    return True
+        check.check(graph, symmetries, inputs)
+    except Refused as refused:
+        return refused
+    return None
 
 
 def _inputs(x: Tensor) -> list[Tensor]:

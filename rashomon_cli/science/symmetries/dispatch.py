@@ -32,8 +32,12 @@ def _index(call: Call) -> Any:
 
 
 def _pointwise(call: Call) -> Value:
+    """A function of each entry; its limits or exponents may be tensors, too, and a number may come first."""
+    values = values_in((call.args, call.kwargs))
+    if len(values) > 1:
+        return combine(call.ledger, call.out, values, kind="other")
     homogeneous, linear = call.name in rules.HOMOGENEOUS, call.name == "neg"
-    return rules.pointwise(call.ledger, call.out, call.at(0), homogeneous=homogeneous, linear=linear)
+    return rules.pointwise(call.ledger, call.out, values[0], homogeneous=homogeneous, linear=linear)
 
 
 def _prelu(call: Call) -> Value:
@@ -47,7 +51,7 @@ _KINDS = {"add": "add", "sub": "add", "rsub": "add", "mul": "mul", "div": "div"}
 def _binary(call: Call) -> Value:
     """Two tensors, or a tensor and a number, at the same place."""
     values = [a for a in call.args if isinstance(a, Value)]
-    kind = _KINDS.get(call.name, "other")
+    kind = "other" if call.kwargs.get("rounding_mode") else _KINDS.get(call.name, "other")
     if len(values) > 1:
         return combine(call.ledger, call.out, values, kind=kind)
     scaled = kind == "mul" or (kind == "div" and isinstance(call.at(0), Value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.combine import virgin
+from rashomon_cli.science.symmetries.combine import unscaled, virgin
 from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, varies
 
 
@@ -62,18 +62,26 @@ def group_norm(ledger: Ledger, out: Value, x: Value, groups: int, affine: tuple[
 
 
 def _by_channels(ledger: Ledger, out: Value, x: Value, affine: tuple[Value | None, Value | None]) -> Value:
-    """Channels are normalised by what no factor of theirs passes, then scaled and shifted."""
+    """Channels are normalised by what no factor of theirs passes, then scaled and shifted.
+
+    Entries along the other axes are read alike, as inputs of a filter that is standardised.
+    """
     layer = _channel(x)
-    _keep(ledger, x, layer)
     if layer is None:
+        _keep(ledger, x, layer)
         for own in (own for each in affine if each is not None for own in each.layers):
             ledger.fix(own.units)
         return out
-    ledger.fix_scales(layer.scales)
+    unscaled(ledger, layer)
+    inside = [each for each in x.layers if each is not layer and min(each.along(), default=0) > 1]
+    for each in inside:
+        ledger.keep_within(each.units)
+    _keep(ledger, x, layer, *inside)
     units = _line(layer.units)
     made = _affine(ledger, units, affine)
     shape = (1, -1, *(1,) * (len(out.shape) - 2))
-    return Value(out.shape, (Layer(units.reshape(shape).expand(out.shape), made.reshape(shape).expand(out.shape)),))
+    channels = Layer(units.reshape(shape).expand(out.shape), made.reshape(shape).expand(out.shape))
+    return Value(out.shape, (channels, *(Layer(each.units, unscaled(ledger, each)) for each in inside)))
 
 
 def layer_norm(ledger: Ledger, out: Value, x: Value, axes: int, affine: tuple[Value | None, Value | None]) -> Value:
@@ -83,8 +91,7 @@ def layer_norm(ledger: Ledger, out: Value, x: Value, axes: int, affine: tuple[Va
     constant = any(each is not None and not each.layers for each in affine)
     layers = []
     for layer in x.layers:
-        ledger.fix_scales(layer.scales)
-        scales = torch.zeros_like(layer.units)
+        scales = unscaled(ledger, layer)
         inner = [axis for axis in range(rank - axes, rank) if varies(layer.units, axis)]
         if inner:
             ledger.alike(layer.units, range(rank - axes, rank))
@@ -120,7 +127,7 @@ def weight_norm(ledger: Ledger, out: Value, v: Value, g: Value, axis: int) -> Va
             layers.append(Layer(g.layers[axis].units.expand(v.shape), None))
         else:
             ledger.keep_within(layer.units)
-            layers.append(Layer(layer.units, torch.zeros_like(layer.units)))
+            layers.append(Layer(layer.units, unscaled(ledger, layer)))
     return Value(out.shape, tuple(layers), parameter=v.parameter)
 
 
@@ -129,12 +136,12 @@ def _channel(x: Value) -> Layer | None:
     return next((layer for layer in x.layers if layer.along() <= {1}), None)
 
 
-def _keep(ledger: Ledger, x: Value, but: Layer | None) -> None:
-    """All layers but one are fixed."""
+def _keep(ledger: Ledger, x: Value, *but: Layer | None) -> None:
+    """All layers but some are fixed."""
     for layer in x.layers:
-        if layer is not but:
+        if all(layer is not each for each in but):
             ledger.fix(layer.units)
-            ledger.fix_scales(layer.scales)
+            unscaled(ledger, layer)
 
 
 def _line(labels: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.combine import combine, virgin
+from rashomon_cli.science.symmetries.combine import combine, unscaled, virgin
 from rashomon_cli.science.symmetries.contractions import common, only, unlabelled
 from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, rows, varies
 from rashomon_cli.science.symmetries.rules import normalise
@@ -22,10 +22,10 @@ def matmul(ledger: Ledger, out: Value, x: Value, y: Value) -> Value:
         found += _summed(ledger, only(ledger, inner_x)[0], only(ledger, inner_y)[0], out)
     for layer in [] if inner_y else inner_x:
         unlabelled(ledger, y, len(y.shape) - 2, layer)
-        ledger.fix_scales(layer.scales)
+        unscaled(ledger, layer)
     for layer in [] if inner_x else inner_y:
         unlabelled(ledger, x, len(x.shape) - 1, layer)
-        ledger.fix_scales(layer.scales)
+        unscaled(ledger, layer)
     outer_x = [_outer(layer, out, rank - 1) for layer in first if all(layer is not each for each in inner_x)]
     outer_y = [_outer(layer, out, rank - 2) for layer in second if all(layer is not each for each in inner_y)]
     for one in outer_x:
@@ -105,7 +105,7 @@ def _blocked(ledger: Ledger, one: Layer, other: Layer, rank: int, *, inner: bool
         return fine
     for layer in (one, other):
         ledger.fix(layer.units)
-        ledger.fix_scales(layer.scales)
+        unscaled(ledger, layer)
     zero = torch.zeros_like(one.units)
     return Layer(zero, zero)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rashomon_cli.science.symmetries.combine import virgin
+from rashomon_cli.science.symmetries.combine import unscaled, virgin
 from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, varies
 
 
@@ -80,13 +80,10 @@ def pointwise(ledger: Ledger, out: Value, source: Value, *, homogeneous: bool = 
     """Each entry is mapped alone; ``homogeneous``: a positive factor passes, ``linear``: so does any matrix."""
     layers = []
     for layer in source.layers:
-        if layer.scales is None and not homogeneous:
-            layers.append(Layer(layer.units, torch.zeros_like(layer.units)))
-        elif homogeneous:
+        if homogeneous:
             layers.append(Layer(layer.units, layer.scales, layer.raw and linear))
         else:
-            ledger.fix_scales(layer.scales)
-            layers.append(Layer(layer.units, torch.zeros_like(layer.units)))
+            layers.append(Layer(layer.units, unscaled(ledger, layer)))
     return Value(out.shape, tuple(layers))
 
 
@@ -109,11 +106,11 @@ def run(ledger: Ledger, out: Value, source: Value, axis: int) -> Value:
     """A sum or product that runs along an axis: what lies on it stays in order."""
     layers = []
     for layer in source.layers:
-        ledger.fix_scales(layer.scales)
+        scales = unscaled(ledger, layer)
         if varies(layer.units, axis):
             ledger.fix(layer.units)
         else:
-            layers.append(Layer(layer.units, torch.zeros_like(layer.units)))
+            layers.append(Layer(layer.units, scales))
     return Value(out.shape, tuple(layers))
 
 
@@ -187,7 +184,7 @@ def pad(ledger: Ledger, out: Value, source: Value, widths: Sequence[int], *, kin
             units, scales = units.narrow(axis, 0, 1), scales.narrow(axis, 0, 1)
         if (kind != "constant" or len(along) > 1) and along:
             ledger.fix(layer.units)
-            ledger.fix_scales(layer.scales)
+            unscaled(ledger, layer)
             continue
         for axis in along:
             before, after = widths[2 * (rank - 1 - axis)], widths[2 * (rank - 1 - axis) + 1]
@@ -218,20 +215,18 @@ def reduce(ledger: Ledger, out: Value, source: Value, axes: Sequence[int], *, ho
         units, scales = layer.units, layer.scales
         if any(varies(units, axis) for axis in gone):
             blocks = ledger.alike(units, gone)
-            if blocks is not None and scales is not None and homogeneous:
-                first = scales
+            if blocks is not None and homogeneous:
+                scales = first = virgin(ledger, layer)
                 for axis in gone:
                     first = first.narrow(axis, 0, 1)
                 ledger.tie_scales(first.expand_as(scales), scales)
             else:
-                ledger.fix_scales(scales)
-                scales = torch.zeros_like(units)
+                scales = unscaled(ledger, layer)
             if blocks is None:
                 continue
             units = blocks.expand_as(units)
-        elif scales is not None and not homogeneous:
-            ledger.fix_scales(scales)
-            scales = torch.zeros_like(units)
+        elif not homogeneous:
+            scales = unscaled(ledger, layer)
         shape = out.shape
 
         def act(labels: Tensor, shape: torch.Size = shape) -> Tensor:

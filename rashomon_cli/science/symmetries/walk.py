@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.symmetries.calls import Call, name_of, values_in
+from rashomon_cli.science.symmetries.combine import unscaled
 from rashomon_cli.science.symmetries.dispatch import rule_of
 from rashomon_cli.science.symmetries.graph import HINT, Graph
 from rashomon_cli.science.symmetries.labels import Layer, Ledger, Value, distinct
@@ -133,7 +134,7 @@ class _Walker:
         elif node.op == "output":
             for layer in (layer for each in node.all_input_nodes for layer in self.values[each].layers):
                 self.ledger.fix(layer.units)
-                self.ledger.fix_scales(layer.scales)
+                unscaled(self.ledger, layer)
         else:
             target: Any = node.target
             args: Any = fx.map_arg(node.args, lambda n: self.real[n])

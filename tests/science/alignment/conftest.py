@@ -39,6 +39,10 @@ class Planted:
     copy: dict
     back: np.ndarray
 
+    def off(self, one, other):
+        """How far two sets of tensors compute different outputs."""
+        return check.difference(self.graph, one, other, self.x[:2])
+
 
 def lively(module, seed=0):
     """Statistics, scales and shifts of norms as training leaves them: no two alike."""

@@ -37,7 +37,7 @@ def aligned(one, other, scaled=True):
     _, symmetries, _ = find(module, QUADRANTS)
     names = frozenset(one)
     _, match = match_weights(symmetries, [one, other], names, 0, scaled)
-    return move(module, symmetries, other, match.source, one if scaled else None, names, [QUADRANTS]).tensors
+    return move(module, symmetries, other, match.source, one if scaled else None, names, [QUADRANTS], other).tensors
 
 
 ONE = ([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]])

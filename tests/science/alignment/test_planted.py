@@ -4,8 +4,8 @@ import pytest
 import torch
 import torchvision
 
-from rashomon_cli.science.alignment.move import match_activations, match_weights, move
-from rashomon_cli.science.symmetries import check
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.science.alignment.move import match_activations, match_weights, move, outputs
 
 SMALL = {
     "mlp": lambda make: make("mlp(width=12)", (5,)),
@@ -47,8 +47,13 @@ def tied_units(group, match):
 
 def back(planted, match):
     source = match.source
-    moved = move(planted.module, planted.symmetries, planted.copy, source, planted.own, planted.names, [planted.x])
-    assert moved.difference <= 1e-10 * max(1.0, moved.largest)
+    kept = {name: value.float() if value.is_floating_point() else value for name, value in planted.copy.items()}
+    moved = move(
+        planted.module, planted.symmetries, planted.copy, source, planted.own, planted.names, [planted.x], kept
+    )
+    largest = float(outputs(planted.module, planted.own, [planted.x]).abs().max())
+    assert moved.difference <= 1e-10 * largest
+    assert moved.stored <= 1e-4 * largest
     return moved.tensors
 
 
@@ -72,7 +77,7 @@ def test_activations_find_the_permutation_up_to_ties_that_are_named(name, make, 
     assert recovered(planted, match)
     units = sum(group.size for group in planted.symmetries.groups)
     assert sum(map(len, match.ties.values())) < units / 4
-    assert check.difference(planted.graph, planted.own, back(planted, match), planted.x[:2]) < 1e-10
+    assert planted.off(planted.own, back(planted, match)) < 1e-10
 
 
 @pytest.mark.slow
@@ -107,3 +112,11 @@ def test_a_silent_unit_and_twins_are_named_as_ties(make, plant):
     group = planted.symmetries.groups[0]
     assert {1, 4} <= set(match.ties[group.name])
     assert recovered(planted, match)
+
+
+def test_a_network_whose_outputs_are_not_finite_is_refused(make, plant):
+    planted = plant(make("mlp(width=6)", (5,)), torch.randn(8, 5))
+    broken = dict(planted.own) | {"layers.1.bias": torch.full((6,), torch.nan, dtype=torch.float64)}
+    same = planted.symmetries.identity()
+    with pytest.raises(Refused, match="differs from what it was"):
+        move(planted.module, planted.symmetries, broken, same, None, planted.names, [planted.x], broken)

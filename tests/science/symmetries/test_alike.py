@@ -55,6 +55,121 @@ def test_what_lies_between_two_layers(name, net, sizes, effect):
     assert effect(module, X).difference <= 1e-10
 
 
+def entrywise(act, **parameters):
+    """Two linear maps with a function of each unit between them that may have parameters of its own."""
+    parts = {"a": nn.Linear(6, 8), "b": nn.Linear(8, 3)} | {k: nn.Parameter(v) for k, v in parameters.items()}
+    return (lambda own, x: own.b(act(own, own.a(x)))), parts
+
+
+def numbers(low, count=8):
+    return low + torch.rand(count, generator=torch.Generator().manual_seed(0))
+
+
+ENTRYWISE = {
+    "a power of an integer": (lambda: entrywise(lambda own, h: 2**h), [8], 3),
+    "a power of a number": (lambda: entrywise(lambda own, h: 10.0**h), [8], 3),
+    "a power of numbers of their own": (lambda: entrywise(lambda own, h: torch.arange(1.0, 9.0) ** h), [], 0),
+    "an exponent each": (lambda: entrywise(lambda own, h: h.sigmoid() ** own.p, p=numbers(1)), [8], 4),
+    "one exponent": (lambda: entrywise(lambda own, h: h.sigmoid() ** own.p, p=numbers(1, 1)), [8], 3),
+    "an upper limit each": (lambda: entrywise(lambda own, h: h.clamp(max=own.p), p=numbers(0)), [8], 4),
+    "two limits each": (
+        lambda: entrywise(lambda own, h: torch.clamp(h, own.p, own.q), p=numbers(-1), q=numbers(0)),
+        [8],
+        5,
+    ),
+    "a gain, and its exponential as a bias": (
+        lambda: entrywise(lambda own, h: (h * own.p + own.p.exp()).relu(), p=numbers(0)),
+        [8],
+        4,
+    ),
+    "the exponential of a gain, and the gain as a bias": (
+        lambda: entrywise(lambda own, h: (h * own.p.exp() + own.p).relu(), p=numbers(0)),
+        [8],
+        4,
+    ),
+    "rounded down": (lambda: entrywise(lambda own, h: torch.div(h, 0.1, rounding_mode="floor")), [8], 3),
+}
+
+
+@pytest.mark.parametrize("name", ENTRYWISE)
+def test_each_unit_alone_with_parameters_or_numbers_of_its_own(name, net, sizes, effect):
+    torch.manual_seed(0)
+    make, expected, moving = ENTRYWISE[name]
+    function, parts = make()
+    module = net(function, **parts)
+    assert sizes(module, X) == expected
+    assert find(module, X)[1].continuous == 0
+    difference, moved, _ = effect(module, X)
+    assert difference <= 1e-10
+    assert moved == moving
+
+
+class Standardised(nn.Conv2d):
+    """Filters of mean 0 and variance 1 (Qiao et al. 2019, arXiv 1903.10520), by hand or as timm does it."""
+
+    def __init__(self, *sizes, gain=False, by_hand=True):
+        super().__init__(*sizes)
+        self.gain = nn.Parameter(torch.ones(sizes[1])) if gain else None
+        self.by_hand = by_hand
+
+    def forward(self, x):
+        if self.by_hand:
+            centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+            filters = centred / (centred.std((1, 2, 3), keepdim=True) + 1e-5)
+            filters = filters if self.gain is None else filters * self.gain[:, None, None, None]
+        else:
+            rows = self.weight.reshape(1, len(self.weight), -1)
+            filters = functional.batch_norm(rows, None, None, self.gain, training=True).reshape_as(self.weight)
+        return functional.conv2d(x, filters, self.bias)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("gain", [False, True])
+def test_standardised_filters(by_hand, gain, sizes, effect, moved_off):
+    torch.manual_seed(0)
+    convolutions = [Standardised(*widths, 3, gain=gain, by_hand=by_hand) for widths in ((3, 6), (6, 5))]
+    module = nn.Sequential(
+        *(convolutions[0], nn.ReLU(), convolutions[1], nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Linear(5, 3),
+    )
+    moved_off(module)
+    assert sizes(module, IMAGES) == [6, 5]
+    # what reads the first layer is standardised, so only the gains of the second can be moved into the linear map
+    assert find(module, IMAGES)[1].continuous == (5 if gain else 0)
+    assert effect(module, IMAGES).difference <= 1e-10
+
+
+@pytest.mark.parametrize(
+    ("options", "free", "absorbed"),
+    [
+        ({"momentum": None}, 4 + 4, 4),
+        ({"affine": False}, 4, 4),  # the filters' own factors; without γ and β none passes on
+        ({"track_running_stats": False}, 4, 0),  # γ and β; with ε no factor of a filter is taken away exactly
+    ],
+)
+def test_kinds_of_batch_norm(options, free, absorbed, sizes, effect, moved_off):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4, **options)
+    module = moved_off(nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)))
+    assert sizes(module, IMAGES) == [4]
+    _, found, _ = find(module, IMAGES)
+    assert (len(found.free), len(found.absorbed)) == (free, absorbed)
+    assert effect(module, IMAGES).difference <= 1e-10
+
+
+def test_two_outputs_joined_share_their_hidden_units(net, sizes, effect):
+    torch.manual_seed(0)
+
+    def forward(own, x):
+        hidden = own.a(x).relu()
+        return torch.cat([own.b(hidden), own.c(own.d(hidden).tanh())], 1)
+
+    module = net(forward, a=nn.Linear(6, 8), b=nn.Linear(8, 3), c=nn.Linear(5, 2), d=nn.Linear(8, 5))
+    assert sizes(module, X) == [8, 5]
+    assert find(module, X)[1].continuous == 8
+    assert effect(module, X).difference <= 1e-10
+
+
 def squeeze(own, x):
     hidden = own.a(x).relu()
     gate = torch.sigmoid(own.c(own.b(hidden.mean((2, 3), keepdim=True)).relu()))

@@ -80,6 +80,58 @@ def test_a_sum_that_runs_along_units_as_if_each_were_alone_is_caught(monkeypatch
         find(module, X)
 
 
+class Scaled(nn.Module):
+    """Its input times a number."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-12])
+def test_a_wrong_rule_is_caught_however_small_outputs_are(factor, monkeypatch):
+    monkeypatch.setitem(dispatch._RULES, "cumsum", dispatch._RULES["gelu"])
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 4), Running(), nn.Linear(4, 3), Scaled(factor))
+    with pytest.raises(Refused, match=r"the units of 0\.weight seemed interchangeable"):
+        find(module, X)
+
+
+def test_a_wrong_rule_is_caught_behind_dead_units(monkeypatch):
+    monkeypatch.setattr(rules, "HOMOGENEOUS", rules.HOMOGENEOUS | {"gelu"})
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.GELU(), nn.Linear(4, 3))
+    nn.init.constant_(module[0].bias, -5.0)
+    assert not module[:2](X).any()
+    with pytest.raises(Refused, match="factors seemed free"):
+        find(module, X)
+
+
+@pytest.mark.parametrize("factor", [0.0, torch.nan])
+def test_of_a_network_whose_outputs_say_nothing_no_symmetry_is_proved(factor):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3), Scaled(factor))
+    with pytest.raises(check.Unvaried, match="not finite, or the same whatever") as refused:
+        find(module, X)
+    assert "rashomon " in refused.value.hint
+
+
+def test_of_a_network_without_symmetries_nothing_is_to_be_proved():
+    torch.manual_seed(0)
+    _, found, _ = find(nn.Sequential(nn.Linear(6, 3), Scaled(0.0)), X)
+    assert not found.groups
+    assert found.continuous == 0
+
+
+def test_equal_inputs_do_not_make_a_network_constant():
+    torch.manual_seed(0)
+    _, found, _ = find(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), torch.zeros(2, 6))
+    assert [group.size for group in found.groups] == [4]
+
+
 class Running(nn.Module):
     def forward(self, x):
         return x.cumsum(-1)

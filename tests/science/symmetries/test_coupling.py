@@ -59,6 +59,50 @@ class Ordered(nn.Module):
         return self.b(hidden.cumsum(-1) if hidden.sum() > 0 else hidden.cumsum(-1).relu())
 
 
+class Weighed(nn.Module):
+    """Outputs times a factor, of hidden units that are weighed by numbers of their own, or all alike."""
+
+    def __init__(self, factor, alike, bias=0.0):
+        super().__init__()
+        self.a, self.b, self.factor, self.alike = nn.Linear(192, 5), nn.Linear(5, 3), factor, alike
+        nn.init.constant_(self.a.bias, bias)
+
+    def forward(self, x):
+        hidden = self.a(x.flatten(1)).relu()
+        out = self.b(hidden if self.alike else hidden * torch.arange(1, 6))
+        return out * (self.factor if out.sum() > 0 else 2 * self.factor)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-12])
+def test_small_outputs_prove_nothing_more_than_large_ones(factor, effect):
+    torch.manual_seed(0)
+    with pytest.raises(Refused, match="no group"):
+        find(Weighed(factor, alike=False), X)
+    module = Weighed(factor, alike=True)
+    _, found, _ = find(module, X)
+    assert {group.name: group.size for group in found.groups} == {"a.weight": 5}
+    before = module.double()(X.double()).detach().abs().max()
+    assert effect(module, X).difference <= 1e-10 * float(before)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_units_that_are_dead_are_proved_where_they_are_alive(alike):
+    torch.manual_seed(0)
+    module = Weighed(1.0, alike, bias=-100.0)
+    assert not module.a(X.flatten(1)).relu().any()
+    if alike:
+        assert {group.name for group in find(module, X)[1].groups} == {"a.weight"}
+    else:
+        with pytest.raises(Refused, match="no group"):
+            find(module, X)
+
+
+def test_a_constant_network_is_refused():
+    torch.manual_seed(0)
+    with pytest.raises(Refused, match=r"depends on the data, and the model's outputs are .* the same whatever"):
+        find(Weighed(0.0, alike=False), X)
+
+
 @pytest.mark.parametrize(
     ("make", "expected"), [(Branching, {"a.weight": 6, "b.weight": 5, "c.weight": 4}), (Looping, {"a.weight": 6})]
 )
