@@ -73,7 +73,7 @@ class SweepConfig(Config):
     connect_epochs: int = option(20, "Passes over the training data for each curve.", ge=1)
     connect_lr: float = option(0.03, "Largest learning rate of the curve's training.", gt=0)
     align_curve: bool = option(False, "End the curve at the aligned model, not at it as it is.", flag="--align-curve")
-    points: int = option(11, "Positions at which lines and curve are evaluated, both ends included.", ge=2)
+    points: int = option(11, "Positions at which lines and curve are evaluated, both ends included.", ge=3)
     samples: Samples = _of(AlignConfig, "samples")
 
 

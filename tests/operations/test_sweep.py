@@ -149,7 +149,7 @@ def test_a_curve_to_the_aligned_model(made, at):
 
 
 def test_an_even_grid_has_no_middle(made, at):
-    run = sweep(at(made), SweepConfig(**SMALL | {"points": 2, "widths": (1,), "pairs": 1, "bend": 0}))
+    run = sweep(at(made), SweepConfig(**SMALL | {"points": 4, "widths": (1,), "pairs": 1, "bend": 0}))
     assert not any("midpoint" in name for name in run.measurements()["sweep"])
 
 
