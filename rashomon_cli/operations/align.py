@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.core.specs import Reference
-from rashomon_cli.operations import anchors, lines, matches, problems, subjects, weights
+from rashomon_cli.operations import problems, subjects, weights
+from rashomon_cli.operations.aligning import lines, matches
+from rashomon_cli.operations.connecting import anchors
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, counted, execute
 from rashomon_cli.operations.quantities.quantity import Samples, taken

@@ -8,18 +8,9 @@ from typing import Any, Literal
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
-from rashomon_cli.operations import (
-    aligning,
-    anchors,
-    bends,
-    constructed,
-    problems,
-    profiles,
-    several,
-    starts,
-    subjects,
-    tries,
-)
+from rashomon_cli.operations import problems, profiles, subjects
+from rashomon_cli.operations.connecting import alignment as aligning
+from rashomon_cli.operations.connecting import anchors, bends, constructed, several, starts, tries
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.quantities.quantity import Samples, taken

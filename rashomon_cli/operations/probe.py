@@ -11,8 +11,8 @@ from rashomon_cli.core.errors import UsageError, no_such
 from rashomon_cli.core.options import Config, RunName, argument, build, option
 from rashomon_cli.operations import subjects
 from rashomon_cli.operations.context import Context, asked
-from rashomon_cli.operations.measurements import Work
 from rashomon_cli.operations.plan import Plan, execute
+from rashomon_cli.operations.probing.measurements import Work
 from rashomon_cli.operations.quantities import QUANTITIES, Quantity
 from rashomon_cli.operations.quantities.quantity import Samples
 from rashomon_cli.store import Run, Store

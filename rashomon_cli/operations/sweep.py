@@ -12,15 +12,16 @@ from pydantic import BeforeValidator, Field
 from rashomon_cli.core.errors import Diverged, PartlyDone, RashomonError
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.core.specs import split_list
-from rashomon_cli.operations import barriers, forecasts, members, pairs, problems
+from rashomon_cli.operations import problems
 from rashomon_cli.operations.align import AlignConfig
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.costs import Cost, costs
 from rashomon_cli.operations.families import Outcome
 from rashomon_cli.operations.origins import Origin
-from rashomon_cli.operations.pairs import Trio
 from rashomon_cli.operations.plan import Plan, execute
 from rashomon_cli.operations.quantities.quantity import Samples
+from rashomon_cli.operations.sweeping import barriers, forecasts, members, pairs
+from rashomon_cli.operations.sweeping.pairs import Trio
 from rashomon_cli.operations.train import TrainConfig
 from rashomon_cli.store import Job, Run, Store
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rashomon_cli.core.results import Variable, series
-from rashomon_cli.operations.pairs import Trio
+from rashomon_cli.operations.sweeping.pairs import Trio
 from rashomon_cli.store import Run
 
 WAYS = {

@@ -11,11 +11,12 @@ import numpy as np
 
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
-from rashomon_cli.operations import gatherings, problems, subjects
+from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
-from rashomon_cli.operations.gatherings import Planned
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.points import Places, Sample
+from rashomon_cli.operations.probing import gatherings
+from rashomon_cli.operations.probing.gatherings import Planned
+from rashomon_cli.operations.probing.points import Places, Sample
 from rashomon_cli.operations.quantities import Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.store import Job, Run

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.operations import star
 from rashomon_cli.operations.compare import compare
 from rashomon_cli.operations.connect import ConnectConfig, connect
+from rashomon_cli.operations.connecting import star
 from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.operations.ls import LsConfig, ls
 from rashomon_cli.operations.probe import probe

@@ -11,7 +11,8 @@ import numpy as np
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Metric, Result, Variable, series
 from rashomon_cli.core.seeds import derive
-from rashomon_cli.operations import fitting, problems, segments, subjects
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.connecting import fitting, segments
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan, Step, counted
 from rashomon_cli.operations.states import arithmetic, space
@@ -131,7 +132,7 @@ def _carry_out(context: Context, config: ConnectConfig, job: Job, ends: list[sub
 
 
 def _descend(train: Any, loaded: problems.Loaded, mask: Tensor, *given: Any) -> Any:
-    """Training under a mask, as :func:`~rashomon_cli.operations.fitting.fit` calls it."""
+    """Training under a mask, as :func:`~rashomon_cli.operations.connecting.fitting.fit` calls it."""
     stream, steps, sgd, state, tick = given
     return train(loaded.problem, stream, steps, sgd, state, mask, tick)
 

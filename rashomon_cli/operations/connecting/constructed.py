@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import flag_of
-from rashomon_cli.operations import problems, subjects, transplant, widen
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.connecting import transplant, widen
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan
 

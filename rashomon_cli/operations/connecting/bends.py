@@ -10,10 +10,11 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Metric, Result, Variable, series
 from rashomon_cli.core.seeds import derive
-from rashomon_cli.operations import fitting, problems, tries, watching
+from rashomon_cli.operations import problems
+from rashomon_cli.operations.connecting import fitting, tries, watching
+from rashomon_cli.operations.connecting.watching import History, Watch
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.watching import History, Watch
 from rashomon_cli.store import Job
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@ import pytest
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.results import Variable, series
-from rashomon_cli.operations import ridges
 from rashomon_cli.operations.connect import ConnectConfig, connect
+from rashomon_cli.operations.connecting import ridges
 from rashomon_cli.operations.gc import GcConfig, gc
 from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.operations.prune import prune

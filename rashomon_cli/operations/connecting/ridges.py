@@ -10,12 +10,13 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Result
 from rashomon_cli.core.specs import Reference
-from rashomon_cli.operations import anchors, graphs, nodes, problems, routes, spokes, subjects
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.connecting import anchors, graphs, nodes, routes, spokes
+from rashomon_cli.operations.connecting.routes import ALIGNED, Route
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan, Step, counted
 from rashomon_cli.operations.profiles import drawn
 from rashomon_cli.operations.quantities.quantity import taken
-from rashomon_cli.operations.routes import ALIGNED, Route
 from rashomon_cli.operations.subjects import Subject
 from rashomon_cli.store import Job, Parent, Run
 

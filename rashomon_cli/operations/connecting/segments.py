@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rashomon_cli.core.results import Metric, Variable, series
-from rashomon_cli.operations import polylines, problems, profiles, spokes
+from rashomon_cli.operations import polylines, problems, profiles
+from rashomon_cli.operations.connecting import spokes
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.quantity import Samples, taken

@@ -10,7 +10,7 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Result, Variable, series
 from rashomon_cli.operations import problems
-from rashomon_cli.operations.fitting import history
+from rashomon_cli.operations.connecting.fitting import history
 
 if TYPE_CHECKING:
     from rashomon_cli.science.paths import Path

@@ -12,9 +12,9 @@ from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.results import Result, series
 from rashomon_cli.operations import subjects
 from rashomon_cli.operations.connect import ConnectConfig, connect, plan
+from rashomon_cli.operations.connecting.tries import Choice
+from rashomon_cli.operations.connecting.watching import WATCHED, History, interval, watched_samples
 from rashomon_cli.operations.profiles import drawn
-from rashomon_cli.operations.tries import Choice
-from rashomon_cli.operations.watching import WATCHED, History, interval, watched_samples
 from rashomon_cli.science.profile import Barrier, barrier, train_losses
 
 SHAPE = {"epochs": 2, "batch_size": 50, "points": 5, "samples": 60, "precision": "float32", "seed": 5}

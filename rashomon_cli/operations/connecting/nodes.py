@@ -8,7 +8,8 @@ from typing import Any
 
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.specs import Reference
-from rashomon_cli.operations import anchors, subjects
+from rashomon_cli.operations import subjects
+from rashomon_cli.operations.connecting import anchors
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.rashomon_sets import rashomon_sets
 from rashomon_cli.operations.subjects import Subject

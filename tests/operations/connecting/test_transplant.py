@@ -4,8 +4,8 @@ import torch
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.operations import connect as connecting
-from rashomon_cli.operations import routes
 from rashomon_cli.operations.connect import ConnectConfig, connect
+from rashomon_cli.operations.connecting import routes
 from rashomon_cli.operations.modules import load_module
 from rashomon_cli.operations.plot import PlotConfig, plot
 from rashomon_cli.operations.probe import probe

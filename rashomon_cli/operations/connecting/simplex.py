@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rashomon_cli.core.results import Variable, series
 from rashomon_cli.core.seeds import derive
-from rashomon_cli.operations import anchors, clouds, fitting, problems, spokes, subjects
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.connecting import anchors, clouds, fitting, spokes
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan, Step, counted
 from rashomon_cli.operations.quantities.quantity import taken

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rashomon_cli.core.results import Array, Variable, scalar, series
-from rashomon_cli.operations.routes import ALIGNED, KINDS, Route
+from rashomon_cli.operations.connecting.routes import ALIGNED, KINDS, Route
 from rashomon_cli.operations.subjects import Subject
 
 SYMMETRY = "_up_to_symmetry"

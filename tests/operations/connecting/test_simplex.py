@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rashomon_cli.core.errors import UsageError
-from rashomon_cli.operations import simplex
 from rashomon_cli.operations.check import CheckConfig, check
 from rashomon_cli.operations.connect import ConnectConfig, connect
+from rashomon_cli.operations.connecting import simplex
 from rashomon_cli.operations.headlines import headlines
 from rashomon_cli.operations.ls import LsConfig, ls
 from rashomon_cli.operations.probe import probe

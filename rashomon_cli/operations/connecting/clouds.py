@@ -11,7 +11,8 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Variable, scalar, series
 from rashomon_cli.core.seeds import derive
-from rashomon_cli.operations import problems, spokes
+from rashomon_cli.operations import problems
+from rashomon_cli.operations.connecting import spokes
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.profiles import drawn, evaluated, split_variables
 from rashomon_cli.store import Job

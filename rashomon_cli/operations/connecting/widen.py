@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.operations import problems, segments, subjects
+from rashomon_cli.operations import problems, subjects
+from rashomon_cli.operations.connecting import segments
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan, Step
 from rashomon_cli.sources import builders, widths

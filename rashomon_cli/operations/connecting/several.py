@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rashomon_cli.operations import anchors, ridges, simplex, star
+from rashomon_cli.operations.connecting import anchors, ridges, simplex, star
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.operations import align, connect, pairs, train
+from rashomon_cli.operations import align, connect, train
 from rashomon_cli.operations.context import Context
-from rashomon_cli.operations.pairs import Trio
 from rashomon_cli.operations.plan import Plan, Step
+from rashomon_cli.operations.sweeping import pairs
+from rashomon_cli.operations.sweeping.pairs import Trio
 from rashomon_cli.operations.train import TrainConfig
 from rashomon_cli.store import Job, Run
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rashomon_cli.operations import anchors, fitting, problems, spokes, subjects, weights
+from rashomon_cli.operations import problems, subjects, weights
+from rashomon_cli.operations.connecting import anchors, fitting, spokes
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan, Step, counted
 from rashomon_cli.operations.quantities.quantity import taken

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.options import build
-from rashomon_cli.operations import align, starts
+from rashomon_cli.operations import align
+from rashomon_cli.operations.connecting import starts
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Plan
 

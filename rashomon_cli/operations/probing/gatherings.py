@@ -15,8 +15,8 @@ from rashomon_cli.core.specs import parse_reference
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.points import Places, Sample
 from rashomon_cli.operations.predictions import Images, check_input, data_of, images_of
+from rashomon_cli.operations.probing.points import Places, Sample
 from rashomon_cli.operations.quantities import Gathering, Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.sources import data

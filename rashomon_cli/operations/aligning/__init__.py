@@ -1,0 +1,1 @@
+"""What ``align`` matches by and measures."""
