@@ -14,24 +14,25 @@ _LOOKS = {
     "test": Look(style.COLOURS[1], "s", style.DASHES[1]),
     "optimised": Look(style.GREY, "^", style.DASHES[2], filled=False),
     "mean": Look(style.GREY, "^", style.DASHES[2], filled=False),
+    "watched": Look(style.COLOURS[2], "s", style.DASHES[0]),
 }
-_WORDS = {"optimised": "train, as optimised", "mean": "train, as optimised"}
+_WORDS = {"optimised": "train, as optimised", "mean": "train, as optimised", "watched": "barrier, on a small sample"}
 _MOST_LABELS = 60
 
 
 @style.styled
 def curves(group: Group) -> Figure | None:
-    """Loss and accuracy by epoch, a panel each.
+    """Loss, accuracy, and the barrier of a path as it trains, by epoch, a panel each.
 
     Args:
-        group: variables along ``epoch``: ``<split>_loss`` and ``<split>_accuracy``.
+        group: variables along ``epoch``: ``<split>_loss``, ``<split>_accuracy`` and ``watched_barrier``.
 
     Returns:
         The figure; None where there is no such variable.
     """
     panels = {
         quantity: found
-        for quantity in ("loss", "accuracy")
+        for quantity in ("loss", "accuracy", "barrier")
         if (found := {s: v for s in _LOOKS if (v := style.along(group, f"{s}_{quantity}", "epoch"))})
     }
     if not panels:

@@ -30,6 +30,15 @@ def test_a_path_has_a_loss_panel_only():
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss [nat]"]
 
 
+def test_the_barrier_of_a_path_as_it_trains_has_a_panel_of_its_own():
+    watched = series("epoch", [np.nan, 0.5, np.nan, np.nan, 0.2], "nat", "barrier", np.full(5, 0.01))
+    group = {"epoch": curves()["epoch"], "mean_loss": curves()["optimised_loss"], "watched_barrier": watched}
+    figure = training.curves(group)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss [nat]", "barrier [nat]"]
+    (line,) = figure.axes[1].get_lines()[:1]
+    assert line.get_xdata().tolist() == [2, 5]
+
+
 def test_one_epoch_and_many_can_be_drawn():
     for epochs in (1, 300):
         assert len(style.encode(training.curves(curves(epochs)), "png")) > 5000
