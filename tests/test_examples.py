@@ -39,6 +39,33 @@ def test_every_table_is_made_from_the_committed_store(runs):
         assert f"<!-- {name} -->\n{block}" in README
 
 
+def test_every_table_of_the_ridge_is_made_from_its_store(tmp_path):
+    folder = FOLDER.parent / "ridge"
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "runs").symlink_to(folder / "store" / "runs")
+    (tmp_path / "store" / "store.json").write_bytes((folder / "store" / "store.json").read_bytes())
+    spec = importlib.util.spec_from_file_location("ridge_tables", folder / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    readme = (folder / "README.md").read_text()
+    blocks = tables.blocks(tmp_path / "store")
+    assert blocks.keys() == set(re.findall(r"<!-- (\w+) -->", readme))
+    for name, block in blocks.items():
+        assert f"<!-- {name} -->\n{block}" in readme
+    store = Store.open(tmp_path / "store")
+    moved = store.find("b-on-a-activations")
+    a, b, there = (
+        np.concatenate([run.tensors()[n].ravel() for n in names_of(run)]).astype(float)
+        for run in (store.find("a"), store.find("b"), moved)
+    )
+    assert moved.metrics["distance_before"] == pytest.approx(np.linalg.norm(a - b), rel=1e-5)
+    assert moved.metrics["distance_after"] == pytest.approx(np.linalg.norm(a - there), rel=1e-5)
+
+
+def names_of(run):
+    return sorted(n for n in run.tensors() if not re.search(r"running_|num_batches", n))
+
+
 def test_sparsity_is_that_of_the_committed_weights(runs):
     for name in ("a-pruned", "b-pruned"):
         tensors = runs[1][name].tensors()
