@@ -9,8 +9,7 @@ from typing import Any, Literal
 from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import Config, RunName, argument, option
 from rashomon_cli.operations import problems, profiles, subjects
-from rashomon_cli.operations.connecting import alignment as aligning
-from rashomon_cli.operations.connecting import anchors, bends, constructed, several, starts, tries
+from rashomon_cli.operations.connecting import alignment, anchors, bends, constructed, several, starts, tries
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, Step, execute
 from rashomon_cli.operations.quantities.quantity import Samples, taken
@@ -108,7 +107,7 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
     if config.a is None or config.b is None:
         raise UsageError("connect takes two models", "rashomon connect a b")
     if config.align:
-        return aligning.first(context, config, plan)
+        return alignment.first(context, config, plan)
     ends = [subjects.find(context, name, "model") for name in (config.a, config.b)]
     if (ends[0].run.id, ends[0].t) == (ends[1].run.id, ends[1].t):
         raise Refused(f"both ends are {ends[0].label}", "name two different models")
