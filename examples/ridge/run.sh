@@ -9,5 +9,6 @@ rashomon train --seed 3 --name c
 rashomon connect a b --bend 1 --name bridge
 rashomon align a b --method activations --name b-on-a-activations
 rashomon connect a b --bend 3 --name bridge3
+rashomon connect a b --kind polyline --name poly
 rashomon plot b-on-a-activations -q
-rashomon plot bridge bridge3 -q
+rashomon plot bridge bridge3 poly -q

@@ -48,7 +48,8 @@ def lines(run: Run) -> str:
 
 def curves(runs: dict[str, Run]) -> str:
     rows = []
-    for name, what in (("bridge", "Bezier, 1 bend"), ("bridge3", "Bezier, 3 bends")):
+    paths = (("bridge", "Bezier, 1 bend"), ("bridge3", "Bezier, 3 bends"), ("poly", "polyline, 1 bend"))
+    for name, what in paths:
         m, errors = runs[name].metrics, runs[name].measurements()["curve"]["test_error"].values
         barriers = [with_error(m, f"curve_barrier_{kind}") for kind in ("loss", "error")]
         rows.append([f"`{name}`", what, *barriers, number(errors.min()), number(errors.max()), number(m["arc_length"])])
