@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rashomon_cli.core.errors import Refused, UsageError
@@ -11,7 +11,9 @@ from rashomon_cli.core.options import flag_of
 from rashomon_cli.core.specs import Spec
 from rashomon_cli.operations import subjects, weights
 from rashomon_cli.operations.context import Context
+from rashomon_cli.operations.plan import Plan, Step
 from rashomon_cli.operations.subjects import Subject
+from rashomon_cli.store import Job, Run
 
 if TYPE_CHECKING:
     from rashomon_cli.operations.connect import ConnectConfig
@@ -109,6 +111,44 @@ def find(context: Context, config: ConnectConfig, mode: str) -> list[Subject]:
             raise Refused(f"{one.label} and {other.label} have equal parameters", hint)
     check_fit(context, found)
     return found
+
+
+def plan(
+    context: Context,
+    config: ConnectConfig,
+    mode: str,
+    steps: Callable[[ConnectConfig, Run, int], list[Step]],
+    carry_out: Callable[[Context, ConnectConfig, Job, list[Subject]], Run],
+) -> Plan:
+    """The plan of one point or more that are trained between anchors.
+
+    Args:
+        context: the store.
+        config: the options.
+        mode: ``star`` or ``simplex``.
+        steps: (options, first anchor, number of anchors) → what it takes.
+        carry_out: does the work and publishes.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: if there are fewer than two models, or a run does not exist or is no model.
+        Refused: if two anchors are the same or do not fit each other.
+    """
+    found = find(context, config, mode)
+    run = found[0].run
+    return Plan(
+        "connect",
+        record(config, mode) | subjects.inherited(run, config.augment, config.weight_decay),
+        suggestion="-".join([mode, *(subject.run.name for subject in found[:3]), *["more"] * (len(found) > 3)]),
+        told=(),
+        steps=lambda: steps(config, run, len(found)),
+        problems=subjects.problems_of(context, run),
+        carry_out=lambda job: carry_out(context, config, job, found),
+        parents=[subject.parent(f"anchor-{number}") for number, subject in enumerate(found, 1)],
+        batch_size=config.batch_size,
+    )
 
 
 def check_fit(context: Context, found: Sequence[Subject]) -> None:

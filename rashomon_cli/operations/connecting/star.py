@@ -28,19 +28,7 @@ def plan(context: Context, config: ConnectConfig) -> Plan:
         UsageError: if there are fewer than two models, or a run does not exist or is no model.
         Refused: if two anchors are the same or do not fit each other.
     """
-    found = anchors.find(context, config, "star")
-    run = found[0].run
-    return Plan(
-        "connect",
-        anchors.record(config, "star") | subjects.inherited(run, config.augment, config.weight_decay),
-        suggestion="-".join(["star", *(subject.run.name for subject in found[:3]), *["more"] * (len(found) > 3)]),
-        told=(),
-        steps=lambda: _steps(config, run, len(found)),
-        problems=subjects.problems_of(context, run),
-        carry_out=lambda job: _carry_out(context, config, job, found),
-        parents=[subject.parent(f"anchor-{number}") for number, subject in enumerate(found, 1)],
-        batch_size=config.batch_size,
-    )
+    return anchors.plan(context, config, "star", _steps, _carry_out)
 
 
 def _steps(config: ConnectConfig, run: Run, count: int) -> list[Step]:
