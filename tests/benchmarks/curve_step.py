@@ -1,4 +1,7 @@
-"""A step of training a curve against one of training its network: python tests/benchmarks/curve_step.py [REPEATS]."""
+"""A step of training a curve against one of training its network.
+
+Usage: python tests/benchmarks/curve_step.py [REPEATS] [cpu|cuda]
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,19 @@ class Clock:
 
     def __init__(self, batch: tuple[Tensor, Tensor]) -> None:
         self.batch = batch
+        self.wait = torch.cuda.synchronize if batch[0].is_cuda else lambda: None
         self.begun = 0.0
         self.times: list[float] = []
 
     def stream(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One batch an epoch."""
+        self.wait()
         self.begun = time.perf_counter()
         yield self.batch
 
     def tick(self, loss: float | None = None) -> None:
         """The step is done."""
+        self.wait()
         self.times.append(time.perf_counter() - self.begun)
 
     @property
@@ -56,12 +62,13 @@ def network(seed: int) -> nn.Module:
 
 def plain(clock: Clock, bf16: bool) -> Iterator[None]:
     """Steps as one writes them without this package."""
-    module = network(0).to(memory_format=torch.channels_last).train()
+    device = clock.batch[0].device
+    module = network(0).to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.SGD(module.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
     while True:
         for x, y in clock.stream(0):
             optimiser.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 outputs = module(x)
             loss = nn.functional.cross_entropy(outputs.float(), y)
             loss.backward()
@@ -72,9 +79,9 @@ def plain(clock: Clock, bf16: bool) -> Iterator[None]:
 
 def contenders(batches: Batches, bf16: bool, repeats: int) -> dict[str, tuple[Clock, Iterator[object]]]:
     """What is timed: a clock each, and an iterator that does one step at a time."""
-    module = network(0)
+    module = network(0).to(batches.x.device)
     problem = Problem(module, Layout.of(module), cross_entropy, batches, batches)
-    ends = [problem.layout.flatten(dict(network(seed).named_parameters())) for seed in (1, 2)]
+    ends = [problem.layout.flatten(dict(network(seed).to(batches.x.device).named_parameters())) for seed in (1, 2)]
     cfg = training.SGD(repeats + WARM_UP, 0.01, schedule="constant", bf16=bf16)
     batch = next(iter(batches))
     found: dict[str, tuple[Clock, Iterator[object]]] = {}
@@ -100,20 +107,19 @@ def contenders(batches: Batches, bf16: bool, repeats: int) -> dict[str, tuple[Cl
     return found
 
 
-def time_steps(repeats: int) -> None:
+def time_steps(repeats: int, device: str) -> None:
     """Print medians and ratios, the contenders' steps taken in turn."""
     torch.manual_seed(0)
     x, y = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (BATCH,))
-    batches = Batches(x, y, BATCH, (0.5,) * 3, (0.25,) * 3, BATCH)
-    for bf16 in (False, True) if use_bf16("auto", "cpu") else (False,):
+    batches = Batches(x.to(device), y.to(device), BATCH, (0.5,) * 3, (0.25,) * 3, BATCH)
+    for bf16 in (False, True) if use_bf16("auto", device) else (False,):
         found = contenders(batches, bf16, repeats)
         for turn in range(repeats + WARM_UP):
             order = list(found.values())
             for _, act in order[turn % len(order) :] + order[: turn % len(order)]:
                 next(act)
-        print(
-            f"{'bf16' if bf16 else 'float32'}: medians of {repeats} steps of {BATCH}, {torch.get_num_threads()} threads"
-        )
+        machine = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+        print(f"{'bf16' if bf16 else 'float32'}: medians of {repeats} steps of {BATCH}, {machine}")
         base = {name: found[name][0].median for name in ("train", "plain PyTorch")}
         for name, (clock, _) in found.items():
             ratios = "".join(f"  {clock.median / seconds:5.3f} of {other}" for other, seconds in base.items())
@@ -137,5 +143,6 @@ def count_passes() -> None:
 
 
 if __name__ == "__main__":
-    time_steps(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
+    asked = sys.argv[1:]
+    time_steps(int(asked[0]) if asked else 30, asked[1] if len(asked) > 1 else "cpu")
     count_passes()
