@@ -70,7 +70,7 @@ def test_mnist_is_found_in_any_usual_folder(tmp_path, ending, folder):
         ("a", b"\x00\x00\x08\x01\x00\x00\x00\x05abc", "truncated: 3 bytes for shape"),
         ("a", b"\x00\x00\x08\x03\x00\x00", "truncated"),
         ("a.gz", b"no gzip", "cannot be unpacked"),
-        ("a.gz", gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x01a")[:-9], "cannot be unpacked"),
+        ("a.gz", gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x01a", mtime=0)[:-9], "cannot be unpacked"),
     ],
 )
 def test_a_broken_idx_file_is_named(tmp_path, name, content, words):
