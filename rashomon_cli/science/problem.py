@@ -84,6 +84,14 @@ class Layout:
         return {n: piece.view(shape) for n, shape, piece in zip(self.names, self.shapes, pieces, strict=True)}
 
 
+def _aligned(value: Tensor) -> Tensor:
+    """The same numbers at an address that every kernel can read from; copied only where it must be.
+
+    cuDNN takes 16 bytes at once and fails on a view that begins between two such groups ("misaligned address").
+    """
+    return value.clone() if value.storage_offset() * value.element_size() % 16 else value
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is optimised and measured.
@@ -118,10 +126,10 @@ class Problem:
             Outputs (B, …).
         """
         parameters = {
-            name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+            name: _aligned(value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value)
             for name, value in self.layout.split(theta).items()
         }
-        found: Tensor = torch.func.functional_call(self.module, {**parameters, **buffers}, (x,))
+        found: Tensor = torch.func.functional_call(self.module, {**parameters, **buffers}, (_aligned(x),))
         return found
 
     def mean_loss(self, theta: Tensor, buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

@@ -20,7 +20,9 @@ def test_before_anything_was_seen_positions_are_uniform(u):
     assert Worst().draw(u) == pytest.approx(u, abs=1e-12)
 
 
-@pytest.mark.parametrize("profile", [lambda t: 3.0, lambda t: 1 + t, lambda t: (t - 0.5) ** 2], ids=["flat", "slope", "valley"])
+@pytest.mark.parametrize(
+    "profile", [lambda t: 3.0, lambda t: 1 + t, lambda t: (t - 0.5) ** 2], ids=["flat", "slope", "valley"]
+)
 def test_without_a_rise_above_the_line_between_the_ends_positions_are_uniform(profile):
     np.testing.assert_allclose(seen(profile).shares(), 1 / BINS, atol=1e-9)
 

@@ -44,6 +44,26 @@ def test_the_module_itself_is_neither_read_nor_changed():
     assert all(p.grad is None for p in module.parameters())
 
 
+class Addresses(nn.Linear):
+    """A linear map that knows where the numbers lay that it was given."""
+
+    def forward(self, x):
+        self.seen = [tensor.data_ptr() % 16 for tensor in (x, self.weight, self.bias)]
+        return super().forward(x)
+
+
+def test_kernels_are_given_addresses_that_they_can_read_from_whatever_the_sizes():
+    layer = Addresses(5, 3)
+    module = nn.Sequential(layer, nn.Linear(3, 3))
+    problem = Problem(module, Layout.of(module), squared_error, None, None)
+    rows = torch.randn(2, problem.layout.total, requires_grad=True)
+    found = problem.outputs(rows[1], {}, torch.randn(3, 5)[1:])
+    assert layer.seen == [0, 0, 0]
+    found.sum().backward()
+    assert rows.grad[1].count_nonzero() == problem.layout.total
+    assert not rows.grad[0].any()
+
+
 def test_losses_are_one_number_an_example():
     outputs = torch.tensor([[0.0, 0.0], [100.0, 0.0]])
     torch.testing.assert_close(cross_entropy(outputs, torch.tensor([1, 0])), torch.tensor([2.0, 1.0]).log())
