@@ -7,21 +7,19 @@ A zero of the Hessian is not yet a flat direction (``x⁴``), so the loss itself
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rashomon_cli.core.results import Array, Result, Variable, scalar
-from rashomon_cli.science.batchnorm import refresh
+from rashomon_cli.science.crossings import along, crossing, example_losses
 from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.eigenvectors import leading_eigenvectors, without
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.products import mean_product
 
 KINDS = {"random": "random directions", "hessian_free": "Hessian-free directions"}
-DOUBLINGS, BISECTIONS, HALVINGS = 10, 6, 40
 
 
 def reach(
@@ -66,8 +64,8 @@ def reach(
         and ``side``, ``_censored``, the share of rays that were cut off, and ``_curvature``, the mean of vᵀHv; what was
         removed. A direction that nothing is left of is absent: NaN.
     """
-    loss = _loss(problem, point, batches, refreshed, tick)
-    base = loss(point.theta)
+    losses = example_losses(problem, point, batches, refreshed, tick)
+    base = float(losses(point.theta).mean())
     tangent = point.directions.get("tangent")
     fixed = point.theta.new_zeros(0, point.theta.numel()) if tangent is None else tangent[None]
     vectors = {"random": without(random_units(point.theta, random, seed), fixed)}
@@ -87,8 +85,7 @@ def reach(
         for row, unit in enumerate(units):
             if bool(unit.any()):
                 for side, ray in enumerate((unit, -unit)):
-                    rise = _along(loss, point.theta, ray, base)
-                    rays[row, side] = crossing(rise, epsilon, maximum)
+                    rays[row, side] = crossing(along(losses, point.theta, ray, base), epsilon, maximum)
         found |= _summary(kind, rays)
         if project:
             products, _ = mean_product(problem, point, units, curvature_batches, tick)
@@ -96,37 +93,6 @@ def reach(
             mean, error = _mean(np.where(np.isnan(rays[:, 0, 0]), np.nan, curvatures))
             found[f"width_{kind}_curvature"] = scalar(mean, "nat", f"vᵀHv of {KINDS[kind]}, their mean", error)
     return Result(found)
-
-
-def crossing(rise: Callable[[float], float], epsilon: float, maximum: float) -> tuple[float, float]:
-    """The distance at which a rise exceeds ε: doubling to bracket it, then bisection.
-
-    Args:
-        rise: distance → rise of the loss; what is not finite counts as above ε.
-        epsilon: the rise looked for.
-        maximum: the search ends here.
-
-    Returns:
-        The distance to 0.8 %, and 1 where it was cut off, else 0.
-    """
-
-    def above(distance: float) -> bool:
-        return not rise(distance) <= epsilon
-
-    low, high = 0.0, maximum / 2**DOUBLINGS
-    while not above(high):
-        if high >= maximum:
-            return maximum, 1.0
-        low, high = high, min(2 * high, maximum)
-    for _ in range(HALVINGS if low == 0.0 else 0):
-        if not above(high / 2):
-            low = high / 2
-            break
-        high /= 2
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if above(middle) else (middle, high)
-    return (low + high) / 2, 0.0
 
 
 def variation(variables: Mapping[str, Variable]) -> Result:
@@ -162,27 +128,6 @@ def variation(variables: Mapping[str, Variable]) -> Result:
         share = f"share of widths in {words} that were cut off at the widest position: the ratio is at least so large"
         found[f"width_{kind}_ratio_censored"] = scalar(float(cut[widest]), "1", share)
     return Result(found)
-
-
-def _loss(problem: Problem, point: Point, batches: Batches, refreshed: bool, tick: Tick) -> Callable[[Tensor], float]:
-    """The mean loss of the sample as a function of θ."""
-
-    @torch.no_grad()
-    def loss(theta: Tensor) -> float:
-        buffers = refresh(problem, theta, point.buffers, batches, tick) if refreshed else point.buffers
-        problem.module.eval()
-        total = 0.0
-        for x, y in batches:
-            total += float(problem.loss(problem.outputs(theta, buffers, x), y).double().sum())
-            tick(None)
-        return total / batches.count
-
-    return loss
-
-
-def _along(loss: Callable[[Tensor], float], theta: Tensor, ray: Tensor, base: float) -> Callable[[float], float]:
-    """The rise of the loss as a function of the distance along a ray."""
-    return lambda distance: loss(theta + distance * ray) - base
 
 
 def _summary(kind: str, rays: Array) -> dict[str, Variable]:

@@ -5,13 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rashomon_cli.core.results import Result, Variable, series, stack
 from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.problem import Point
-from rashomon_cli.science.reach import crossing, reach, variation
+from rashomon_cli.science.reach import reach, variation
 
 EXACT = 0.009
 
@@ -31,21 +29,6 @@ def spread_matrix(values, seed=0):
     size = len(values)
     basis = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed)).double())[0]
     return basis @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ basis.T
-
-
-@given(st.floats(1e-3, 1e3), st.floats(1e-4, 10))
-def test_a_crossing_is_bracketed_and_bisected(scale, epsilon):
-    distance, censored = crossing(lambda r: scale * r**2, epsilon, 100.0)
-    expected = math.sqrt(epsilon / scale)
-    assert censored == (expected >= 100)
-    assert distance == pytest.approx(min(expected, 100.0), rel=EXACT)
-
-
-@given(st.floats(-0.5, 0.5))
-def test_a_rise_that_is_not_finite_ends_the_search(shift):
-    edge = 3.0 + shift
-    distance, censored = crossing(lambda r: math.nan if r > edge else 0.0, 0.05, 50.0)
-    assert (distance, censored) == (pytest.approx(edge, rel=EXACT), 0)
 
 
 def test_the_reach_of_a_quadratic_is_the_closed_form(function_problem):
