@@ -1,0 +1,85 @@
+"""Means over Markov chains: their standard error, the effective number of draws, and whether the chains agree.
+
+Sources: Gelman et al., Bayesian Data Analysis, 3rd edition, §11.4 and §11.5; Vehtari, Gelman, Simpson, Carpenter and
+Bürkner 2021, arXiv 1903.08008, equations 1 to 4 and 10 to 13; the autocorrelations are summed up to where sums of
+neighbours stop being positive and decreasing (Geyer 1992).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import correlate
+
+from rashomon_cli.core.results import Array
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class ChainMean:
+    """The mean of a quantity over the draws of all chains.
+
+    Attributes:
+        value: NaN where a draw is not finite.
+        stderr: Monte Carlo standard error: neighbouring draws are alike, and chains may differ.
+        half_width: of the interval around ``value``, t(effective − 1) · stderr, at 95 %.
+        effective: number of independent draws that would tell as much.
+        disagreement: split-R̂, 1 where halves of chains all have the same distribution; above 1.1 they do not.
+    """
+
+    value: float
+    stderr: float
+    half_width: float
+    effective: float
+    disagreement: float
+
+
+def chain_mean(draws: Array) -> ChainMean:
+    """The mean over chains, with an error that knows their autocorrelation.
+
+    Args:
+        draws: one row a chain (m, n), after the burn-in; n ≥ 4.
+
+    Returns:
+        The mean and what is known of it. All NaN where a draw is not finite.
+
+    Raises:
+        ValueError: if there are fewer than four draws a chain.
+    """
+    from scipy.special import stdtrit
+
+    draws = np.atleast_2d(np.asarray(draws, dtype=np.float64))
+    half = draws.shape[1] // 2
+    if half < 2:
+        raise ValueError(f"{draws.shape[1]} draws a chain: four are needed")
+    if not np.isfinite(draws).all():
+        return ChainMean(math.nan, math.nan, math.nan, math.nan, math.nan)
+    origin = draws[0, 0]  # without it, rounding gives draws that are all equal a spread
+    draws = draws - origin
+    value = float(origin + draws.mean())
+    halves = np.concatenate([draws[:, :half], draws[:, -half:]])
+    within = float(halves.var(axis=1, ddof=1).mean())
+    total = (half - 1) / half * within + float(halves.mean(axis=1).var(ddof=1))
+    if total == 0.0:
+        return ChainMean(value, 0.0, 0.0, float(draws.size), 1.0)
+    effective = halves.size / _autocorrelation_time(halves, within, total)
+    stderr = math.sqrt(total / effective)
+    quantile = float(stdtrit(max(effective - 1, 1.0), (1 + LEVEL) / 2))
+    disagreement = math.sqrt(total / within) if within > 0 else math.inf
+    return ChainMean(value, stderr, quantile * stderr, effective, disagreement)
+
+
+def _autocorrelation_time(chains: Array, within: float, total: float) -> float:
+    """1 + 2 Σ ρ_t, from autocorrelations ρ_t of all chains together; at least 1/log₁₀ of the number of draws."""
+    count = chains.shape[1]
+    centred = chains - chains.mean(axis=1, keepdims=True)
+    products = np.mean([correlate(row, row, method="fft")[count - 1 :] for row in centred], axis=0)
+    correlations = 1 - (within - products / (count - 1)) / total
+    correlations[0] = 1.0
+    pairs = correlations[: count // 2 * 2].reshape(-1, 2).sum(axis=1)
+    negative = np.flatnonzero(pairs <= 0)
+    pairs = np.minimum.accumulate(pairs[: negative[0] if len(negative) else None])
+    return max(2 * float(pairs.sum()) - 1, 1 / math.log10(chains.size))
