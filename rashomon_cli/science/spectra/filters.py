@@ -1,10 +1,10 @@
 """Near-null vectors of a symmetric matrix H: random vectors z through a polynomial filter, ``p(H)z``.
 
-p is the Chebyshev series of the step that is 1 on [−τ, τ] and 0 elsewhere, damped by Jackson's factors, so that it stays
-within [0, 1] (Di Napoli, Polizzi, Saad 2016, Numerical Linear Algebra with Applications 23, section 3; Weiße et al. 2006,
-Reviews of Modern Physics 78, section II.C). Degree m on an interval of half-width h blurs the step by about ``πh/m``:
-exact large eigenpairs that are taken out first make h small. Lanczos and eigensolvers find eigenvalues near 0 last; the
-filter does not care that there are thousands of them.
+p is the Chebyshev series of the step that is 1 on [−τ, τ] and 0 elsewhere, damped by Jackson's factors, so that it
+stays within [0, 1] (Di Napoli, Polizzi, Saad 2016, Numerical Linear Algebra with Applications 23, section 3; Weiße et
+al. 2006, Reviews of Modern Physics 78, section II.C). Degree m on an interval of half-width h blurs the step by about
+``πh/m``: exact large eigenpairs that are taken out first make h small. Lanczos and eigensolvers find eigenvalues near
+0 last; the filter does not care that there are thousands of them.
 """
 
 from __future__ import annotations
