@@ -45,22 +45,26 @@ def bind(function: Callable[..., int | None], **models: type[Config]) -> Callabl
 
     Args:
         function: takes one keyword argument per entry of ``models``, an instance of it.
-        models: config classes by parameter name; no field name occurs twice. The one named ``family`` may be given
-            lists, and the function gets a :class:`~rashomon_cli.core.sweeps.Family` of it.
+        models: config classes by parameter name; a field name occurs twice only where both have it from the same class:
+            then one flag is for both. The one named ``family`` may be given lists, and the function gets a
+            :class:`~rashomon_cli.core.sweeps.Family` of it.
 
     Returns:
         A function for ``typer.Typer.command`` that validates the flags and calls ``function``.
 
     Raises:
-        ValueError: if a field name occurs twice.
+        ValueError: if two classes have different fields of one name.
     """
-    homes: dict[str, str] = {}
+    homes: dict[str, list[str]] = {}
     parameters: list[inspect.Parameter] = []
     for parameter, model in models.items():
         for name, field in model.model_fields.items():
-            if name in homes:
-                raise ValueError(f"option {name!r} is in {homes[name]} and in {parameter}")
-            homes[name] = parameter
+            others = homes.setdefault(name, [])
+            if any(_origin(models[other], name) is not _origin(model, name) for other in others):
+                raise ValueError(f"option {name!r} is in {others[0]} and in {parameter}")
+            others.append(parameter)
+            if len(others) > 1:
+                continue
             parameters.append(_parameter(name, field, lists=parameter == FAMILY))
     parameters.sort(key=lambda p: get_args(p.annotation)[1].__class__.__name__ != "ArgumentInfo")
 
@@ -68,7 +72,8 @@ def bind(function: Callable[..., int | None], **models: type[Config]) -> Callabl
     def command(**values: Any) -> int | None:
         split: dict[str, dict[str, Any]] = {parameter: {} for parameter in models}
         for name, value in values.items():
-            split[homes[name]][name] = value
+            for home in homes[name]:
+                split[home][name] = value
         return function(
             **{
                 parameter: (family if parameter == FAMILY else build)(models[parameter], given)
@@ -79,6 +84,11 @@ def bind(function: Callable[..., int | None], **models: type[Config]) -> Callabl
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _origin(model: type[Config], name: str) -> type:
+    """The class that a field was written in."""
+    return next(each for each in model.__mro__ if name in each.__dict__.get("__annotations__", {}))
 
 
 def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter:

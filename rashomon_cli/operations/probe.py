@@ -71,9 +71,11 @@ def probe(
     """
     if config is None and settings is None:
         settings = {
-            q.name: build(q.settings, {name: options.pop(name) for name in q.settings.model_fields if name in options})
+            q.name: build(q.settings, {name: options[name] for name in q.settings.model_fields if name in options})
             for q in QUANTITIES
         }
+        known = {name for q in QUANTITIES for name in q.settings.model_fields}
+        options = {name: value for name, value in options.items() if name not in known}
     context, config = asked(context, ProbeConfig, config, options)
     return execute(context, plan(context, config, settings), name=context.where.name)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from rashomon_cli.core.options import Config, option
+from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import DecayConfig
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _EIGSH_PRODUCTS = 20
 
 
-class HvpConfig(Config):
+class HvpConfig(DecayConfig):
     """Settings of ``hvp``."""
 
     hvp_samples: Samples = option(4096, "hvp: training examples of the products, or all.")
@@ -18,7 +19,6 @@ class HvpConfig(Config):
     hvp_radius: float = option(
         0.0, "hvp: if positive, also products averaged over θ ± so far along straight, detour and tangent.", ge=0
     )
-    with_decay: bool = option(False, "hvp: add wd·I, the Hessian of the L2 penalty.", flag="--with-decay")
 
 
 def _steps(settings: HvpConfig, sizes: Sizes) -> list[Step]:
