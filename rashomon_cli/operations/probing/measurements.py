@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
+from rashomon_cli.core.results import Array, Metric, Result, Variable, scalar, series, stack
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
@@ -112,7 +112,9 @@ class Work:
         places = Places.of(context, subject, self.refresh_samples, self.seed, self.float64)
         sample = Sample(places.loaded, self.seed)
         context.progress.start("probe", sum(s.forward_passes for s in self.steps()) // problems.EVALUATION_BATCH)
-        variables = _joined(self._at_points(job, places, sample), self.ts, subject)
+        results = self._at_points(job, places, sample)
+        variables = _joined(results, self.ts, subject)
+        vectors = {name: value for result in results for name, value in result.tensors.items()}
         metrics: dict[str, Metric] = {"batchnorm": "stored" if places.path is None else "refreshed"}
         if subject.run.kind == "path" and subject.t is None:
             for quantity in self.chosen:
@@ -133,6 +135,7 @@ class Work:
             "measurement",
             metrics=_metrics(variables) | metrics,
             measurements=problems.in_units(subject.run.record.config["loss"], {"probe": variables}),
+            tensor_files={"vectors.safetensors": (vectors, {})} if vectors else None,
             builder=places.loaded.builder.record(),
             data=places.loaded.data_record,
             seeds={"seed": self.seed},
@@ -144,6 +147,7 @@ class Work:
         results: list[Result] = []
         for index, t in enumerate(self.ts):
             merged: dict[str, Variable] = {}
+            tensors: dict[str, Array] = {}
             point: Point | None = None
             for quantity in (q for q in self.chosen if q.subject == "point"):
                 kept = job.part(f"{quantity.name}-{index}")
@@ -153,7 +157,8 @@ class Work:
                     kept = quantity.load()(places.loaded.problem, point, tick=self.context.progress.tick, **options)
                     job.save(f"{quantity.name}-{index}", kept)
                 merged |= kept.variables
-            results.append(Result(merged))
+                tensors |= {f"{index}/{name}": value for name, value in kept.tensors.items()}
+            results.append(Result(merged, tensors))
         return results
 
 
