@@ -14,9 +14,6 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 
-FLOAT32 = 1e-6
-"""Products in float32 know no eigenvalue better than so much of the largest |λ|."""
-
 
 @dataclass(frozen=True)
 class Count:
