@@ -1,0 +1,114 @@
+"""Directions of continuous symmetries at a point: along them neither outputs nor loss change, whatever the data are.
+
+For moves ``θ → g_s(θ)`` with g_0 the identity the direction is the generator ``ξ(θ) = d g_s(θ)/ds`` at s = 0. From
+``L(g_s(θ)) = L(θ)`` follows ``ξ·∇L = 0`` and, differentiated once more, ``Hξ = −(Dξ)ᵀ∇L``: an eigenvector of H of
+eigenvalue 0 only where ∇L = 0. The Gauss-Newton matrix has it at every point, since Jξ = 0.
+
+Looked for: what ``science/symmetries`` finds, with BatchNorm frozen, positive factors past ReLU units and norms, and
+invertible matrices between queries and keys, values and outputs of attention heads; and constants added to parameters
+(``shifts``), of which some the loss alone is blind to, as cross-entropy is to what is added to all logits. Each is
+proved by trial in float64. What else there may be is left out, so their number is a lower bound.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from scipy.sparse import csr_array, vstack
+from torch import Tensor, nn
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.science.problem import Point, Problem
+from rashomon_cli.science.spectra import shifts, tangents
+from rashomon_cli.science.spectra.deflation import orthonormal
+from rashomon_cli.science.symmetries import find
+
+MEMORY = 2**31
+"""Bytes for directions that are written out."""
+_COPIES = 3  # of the rows, while a basis of them is found
+
+
+@dataclass(frozen=True)
+class Generators:
+    """Directions of symmetries, as moves make them: neither orthogonal nor of length 1, and some may depend on others.
+
+    Attributes:
+        matrix: ξ of each (m, P), float64.
+        kinds: of each (m,): ``rescaling``, ``attention``, ``shift``, or ``loss`` where outputs change but not the loss.
+        lacking: why factors and heads could not be told, so that they are not here; empty if they could.
+    """
+
+    matrix: csr_array
+    kinds: tuple[str, ...]
+    lacking: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each kind."""
+        return dict(Counter(self.kinds))
+
+    def rows(self, memory: int = MEMORY) -> Tensor:
+        """An orthonormal basis of the directions.
+
+        Args:
+            memory: bytes for it and what it takes to find it.
+
+        Returns:
+            Rows (s, P), float64, on the CPU; s ≤ m.
+
+        Raises:
+            Refused: if it does not fit.
+        """
+        count, size = self.matrix.shape
+        need = _COPIES * 8 * count * size
+        if need > memory:
+            words = f"{count} directions of symmetries of {size} parameters take {need / 2**30:.3g} GiB"
+            raise Refused(f"{words}, more than {memory / 2**30:.3g}", "count with the directions of symmetries")
+        return orthonormal(torch.from_numpy(self.matrix.toarray()))
+
+
+def generators(problem: Problem, point: Point, x: Tensor, y: Tensor) -> Generators:
+    """The directions of continuous symmetries of a network and its loss.
+
+    Args:
+        problem: the model and loss.
+        point: where; BatchNorm frozen at its statistics.
+        x: some inputs (B, …), B ≥ 2; a few do.
+        y: their targets.
+
+    Returns:
+        Those that were found and hold: outputs change by no more than 1e-10 of the largest, the loss by 1e-12 of them.
+    """
+    network = shifts.Network(_at(problem, point), problem.layout, problem.loss, _wide(x), _wide(y))
+    found: list[tuple[str, csr_array]] = []
+    lacking = ""
+    try:
+        graph, symmetries, readings = find(network.module, network.x)
+        lacking = "" if readings else "what the model does depends on the data, so its factors and heads are not told"
+        own = tangents.tangents(graph, symmetries, problem.layout)
+        tangents.prove(graph, symmetries, problem.layout, network.x)
+        found += [("rescaling", own.rescaling), ("attention", own.attention)]
+        found += [("shift", each) for each in shifts.of_biases(network, graph, symmetries)]
+    except Refused as refusal:
+        lacking = refusal.message
+    found += [("loss" if kept == "loss" else "shift", each) for kept, each in shifts.of_axes(network)]
+    blank = csr_array((0, problem.layout.total))
+    kinds = tuple(kind for kind, rows in found for _ in range(rows.shape[0]))
+    return Generators(csr_array(vstack([blank, *(rows for _, rows in found)])), kinds, lacking)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """A tensor on the CPU, in float64 if it is one of floating-point numbers."""
+    tensor = tensor.detach().cpu()
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _at(problem: Problem, point: Point) -> nn.Module:
+    """A copy of the module in float64 on the CPU, in eval mode, with the point's tensors."""
+    own = copy.deepcopy(problem.module).to(device="cpu", dtype=torch.float64).eval()
+    tensors = {**problem.layout.split(point.theta), **point.buffers}
+    own.load_state_dict({name: _wide(value) for name, value in tensors.items()}, strict=False)
+    return own
