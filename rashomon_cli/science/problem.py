@@ -84,6 +84,14 @@ class Layout:
         return {n: piece.view(shape) for n, shape, piece in zip(self.names, self.shapes, pieces, strict=True)}
 
 
+def as_parameters(layout: Layout, vector: Tensor) -> dict[str, Tensor]:
+    """Pieces of a vector (P,) as every kernel takes them, by name: views of it, copied only where they must be."""
+    return {
+        name: _aligned(piece.contiguous(memory_format=torch.channels_last) if piece.ndim == 4 else piece)
+        for name, piece in layout.split(vector).items()
+    }
+
+
 def _aligned(value: Tensor) -> Tensor:
     """The same numbers at an address that every kernel can read from; copied only where it must be.
 
@@ -125,10 +133,10 @@ class Problem:
         Returns:
             Outputs (B, …).
         """
-        parameters = {
-            name: _aligned(value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value)
-            for name, value in self.layout.split(theta).items()
-        }
+        return self.apply(as_parameters(self.layout, theta), buffers, x)
+
+    def apply(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """The same with the parameters by name."""
         found: Tensor = torch.func.functional_call(self.module, {**parameters, **buffers}, (_aligned(x),))
         return found
 

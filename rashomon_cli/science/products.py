@@ -1,12 +1,12 @@
 """Gradients and Hessian-vector products of the mean loss, batch by batch, exact by double backward (Pearlmutter 1994).
 
 BatchNorm is frozen at the point's statistics (eval mode). The mean over images does not depend on how they are batched.
-Attention is computed by plain matrix products: its fused kernels have no second derivatives.
+The products are those of :mod:`~rashomon_cli.science.spectra.graphs`; what needs no gradient beside them takes the
+matrix itself, :class:`~rashomon_cli.science.spectra.curvatures.Curvature`, which keeps graphs from call to call.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.graphs import Frozen, HessianGraph
 
 
 @dataclass(frozen=True)
@@ -55,35 +55,16 @@ def products(
     Raises:
         Refused: if the model has an operation that torch cannot differentiate twice.
     """
-    problem.module.eval()
+    frozen = Frozen(problem, point)
     for x, y in batches:
-        theta = point.theta.detach().clone().requires_grad_()
-        with sdpa_kernel(SDPBackend.MATH):
-            loss = problem.mean_loss(theta, point.buffers, x, y)
-        (gradient,) = torch.autograd.grad(loss, theta, create_graph=len(vectors) > 0)
-        found = torch.zeros_like(vectors)
-        if gradient.requires_grad:
-            for row, vector in enumerate(vectors):
-                found[row] = _derivative(gradient @ vector, theta, more=row < len(vectors) - 1)
-        yield BatchProducts(len(x), gradient.detach(), found)
-        tick(float(loss.detach()))
+        yield _of_batch(frozen, x, y, vectors, tick)
 
 
-def _derivative(slope: Tensor, theta: Tensor, more: bool) -> Tensor:
-    """Gradient of a gradient's projection.
-
-    Raises:
-        Refused: if torch cannot differentiate the gradient.
-        RuntimeError: if it fails for another reason.
-    """
-    try:
-        (found,) = torch.autograd.grad(slope, theta, retain_graph=more)
-    except RuntimeError as error:
-        lacking = re.search(r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented", str(error))
-        if lacking is None:
-            raise
-        reason = f"torch has no second derivative of {lacking[1]}, which the model uses"
-        raise Refused(reason, "measure without hvp: --what loss,gradient,distance") from None
+def _of_batch(frozen: Frozen, x: Tensor, y: Tensor, vectors: Tensor, tick: Tick) -> BatchProducts:
+    """A batch's products; its graph is gone at the end."""
+    graph = HessianGraph(frozen, x, y, twice=len(vectors) > 0)
+    found = BatchProducts(graph.count, graph.gradient, graph.products(vectors))
+    tick(graph.loss)
     return found
 
 
@@ -95,11 +76,11 @@ def mean_product(
     Returns:
         Products (k, P) and gradient (P,).
     """
-    total, gradient = torch.zeros_like(vectors), torch.zeros_like(point.theta)
+    total, gradient = (torch.zeros_like(like, dtype=torch.float64) for like in (vectors, point.theta))
     for batch in products(problem, point, vectors, batches, tick):
-        total += batch.products * (batch.count / batches.count)
-        gradient += batch.gradient * (batch.count / batches.count)
-    return total, gradient
+        total.add_(batch.products, alpha=batch.count / batches.count)
+        gradient.add_(batch.gradient, alpha=batch.count / batches.count)
+    return total.to(vectors), gradient.to(point.theta)
 
 
 def largest_eigenvalue(
@@ -119,24 +100,21 @@ def largest_eigenvalue(
         The eigenvalue, the residual ``‖Hv − λv‖`` and the number of products; NaN where it does not converge.
     """
     size = point.theta.numel()
-    used = 0
+    hessian = Curvature(problem, point, batches, tick=tick)
 
     def apply(vector: Array) -> Array:
-        nonlocal used
-        used += 1
-        v = torch.from_numpy(np.asarray(vector).reshape(1, -1)).to(point.theta)
-        found: Array = mean_product(problem, point, v, batches, tick)[0][0].double().cpu().numpy()
+        found: Array = hessian(torch.from_numpy(np.asarray(vector).reshape(1, -1)))[0].double().cpu().numpy()
         return found
 
     if size < 3:
         matrix = np.stack([apply(row) for row in np.eye(size)])
-        return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1]), 0.0, used
+        return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1]), 0.0, hessian.matvecs
     start = np.random.default_rng(derive(seed, "eigsh")).standard_normal(size)
     operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     krylov = min(size - 1, 12)
     try:
         values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, ncv=krylov, maxiter=30)
     except ArpackError:
-        return float("nan"), float("nan"), used
+        return float("nan"), float("nan"), hessian.matvecs
     residual = float(np.linalg.norm(apply(vectors[:, 0]) - values[0] * vectors[:, 0]))
-    return float(values[0]), residual, used
+    return float(values[0]), residual, hessian.matvecs

@@ -1,0 +1,240 @@
+"""One batch's curvature as a graph that is built once and gives products with as many vectors as asked.
+
+The Hessian by double backward (Pearlmutter 1994): the graph of the gradient is kept, and a product is a backward pass
+through it. ``JᵀMJ`` by two: ``Jᵀu`` is linear in u, so its derivative along v is ``Jv``; then M, then ``Jᵀ``. Both work
+for every model whose gradient PyTorch can differentiate. Sources: Martens 2020 (arXiv 1412.1193) for the Gauss-Newton
+matrix; Kunstner et al. 2019 (arXiv 1905.12558) for what the empirical Fisher matrix is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.science.problem import Point, Problem
+from rashomon_cli.science.spectra.bilinear import Bilinear
+from rashomon_cli.science.spectra.blocks import Block
+
+_LACKING = re.compile(
+    r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented"
+    r"|double backwards? on (\w+) not supported"
+    r"|(a function) that was marked with @once_differentiable"
+)
+
+
+class Frozen:
+    """A problem at a point, BatchNorm frozen at the point's statistics, as derivatives are taken of it.
+
+    Args:
+        problem: the model and loss.
+        point: where; its buffers are used as they are.
+        chosen: the parameters that derivatives are taken in, a mask (P,) or places; None for all.
+    """
+
+    def __init__(self, problem: Problem, point: Point, chosen: Tensor | None = None) -> None:
+        self.problem = problem
+        self.buffers = point.buffers
+        self.block = Block(problem, point.theta, chosen)
+        self.bilinear = Bilinear()
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Of a batch, with their graph."""
+        self.problem.module.eval()
+        return self.problem.apply(self.block.parameters, self.buffers, x)
+
+    def derivative(self, of: list[Tensor], along: list[Tensor] | None = None, again: bool = False) -> list[Tensor]:
+        """:func:`gradients` in the leaves."""
+        return gradients(of, self.block.leaves, along, again)
+
+    @contextmanager
+    def differentiating(self) -> Iterator[None]:
+        """Within: only kernels that have second derivatives, the quick ones where there are some.
+
+        Fused attention has none, nor have cuDNN's recurrent layers.
+
+        Raises:
+            Refused: if PyTorch cannot differentiate a gradient.
+            RuntimeError: if it fails for another reason.
+        """
+        recurrent = any(isinstance(module, nn.RNNBase) for module in self.problem.module.modules())
+        with ExitStack() as settings:
+            settings.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if recurrent and self.block.leaves[0].is_cuda:
+                settings.enter_context(torch.backends.cudnn.flags(enabled=False))
+            settings.enter_context(self.bilinear)
+            try:
+                yield
+            except RuntimeError as error:
+                lacking = _LACKING.search(str(error))
+                if lacking is None:
+                    raise
+                name = next(group for group in lacking.groups() if group)
+                reason = f"torch has no second derivative of {name}, which the model uses"
+                raise Refused(reason, "measure without hvp: --what loss,gradient,distance") from None
+
+
+def gradients(
+    of: list[Tensor], leaves: list[Tensor], along: list[Tensor] | None = None, again: bool = False
+) -> list[Tensor]:
+    """Gradients of ``Σ ⟨of, along⟩``, 0 where there is no graph.
+
+    Args:
+        of: tensors with graphs or without.
+        leaves: what the gradients are in.
+        along: of the shapes of ``of``, whose graphs are kept; None for a scalar, whose graph is not.
+        again: whether the gradients get graphs themselves.
+
+    Returns:
+        One a leaf.
+    """
+    there = [row for row, value in enumerate(of) if value.requires_grad]
+    if not there:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    steps = None if along is None else [along[row] for row in there]
+    return list(
+        torch.autograd.grad(
+            [of[row] for row in there],
+            leaves,
+            steps,
+            retain_graph=again or along is not None,
+            create_graph=again,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    )
+
+
+class Graph(Protocol):
+    """A symmetric matrix (n, n) of one batch.
+
+    Attributes:
+        count: examples in the batch.
+        loss: their mean loss.
+    """
+
+    count: int
+    loss: float
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """With each row of ``vectors`` (k, n), of its type: (k, n)."""
+        ...
+
+
+class HessianGraph:
+    """The Hessian of a batch's mean loss.
+
+    Args:
+        frozen: the model at its point.
+        x: inputs (B, …).
+        y: targets (B, …).
+        twice: whether the gradient keeps its graph; without it there are no products.
+
+    Attributes:
+        gradient: of the mean loss in the chosen parameters (n,).
+    """
+
+    def __init__(self, frozen: Frozen, x: Tensor, y: Tensor, twice: bool = True) -> None:
+        self.count, self._frozen = len(x), frozen
+        with frozen.differentiating():
+            loss = frozen.problem.loss(frozen.outputs(x), y).mean()
+            self._gradients = frozen.derivative([loss], again=twice)
+        self.loss = float(loss.detach())
+        self.gradient = frozen.block.joined(self._gradients)
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """With each row of ``vectors`` (k, n): (k, n)."""
+        found, block = torch.empty_like(vectors), self._frozen.block
+        with self._frozen.differentiating():
+            for row, vector in enumerate(vectors):
+                found[row] = block.joined(self._frozen.derivative(self._gradients, block.pieces(vector)))
+        return found
+
+
+class GaussNewtonGraph:
+    """The generalised Gauss-Newton matrix of a batch: ``JᵀH_out J`` for the Jacobian J of the outputs.
+
+    ``H_out`` is the Hessian of the mean loss in the outputs. With softmax and cross-entropy this is the Fisher matrix,
+    the expectation over labels that the model itself draws (Martens 2020, §9.2).
+
+    Args:
+        frozen: the model at its point.
+        x: inputs (B, …).
+        y: targets (B, …).
+    """
+
+    def __init__(self, frozen: Frozen, x: Tensor, y: Tensor) -> None:
+        self.count, self._frozen = len(x), frozen
+        with frozen.differentiating():
+            self._outputs = frozen.outputs(x)
+            self._free = self._outputs.detach().requires_grad_()
+            loss = frozen.problem.loss(self._free, y).mean()
+            self._slope = gradients([loss], [self._free], again=True)
+            self._transpose = _Transpose(frozen, self._outputs)
+        self.loss = float(loss.detach())
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """With each row of ``vectors`` (k, n): (k, n)."""
+        found = torch.empty_like(vectors)
+        with self._frozen.differentiating():
+            for row, vector in enumerate(vectors):
+                moved = self._transpose.transposed(vector)
+                found[row] = self._transpose(gradients(self._slope, [self._free], [moved])[0])
+        return found
+
+
+class FisherGraph:
+    """The EMPIRICAL Fisher matrix of a batch: ``(1/B) Σ gᵢgᵢᵀ``, gᵢ the gradient of an example's loss at its own label.
+
+    It is not the Fisher matrix, which takes the expectation over the model's labels and is the Gauss-Newton matrix of
+    cross-entropy; at a minimum that fits every label it vanishes, whatever the curvature (Kunstner et al. 2019).
+
+    Args:
+        frozen: the model at its point.
+        x: inputs (B, …).
+        y: targets (B, …).
+    """
+
+    def __init__(self, frozen: Frozen, x: Tensor, y: Tensor) -> None:
+        self.count, self._frozen = len(x), frozen
+        with frozen.differentiating():
+            losses = frozen.problem.loss(frozen.outputs(x), y)
+            self._transpose = _Transpose(frozen, losses)
+        self.loss = float(losses.detach().mean())
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """With each row of ``vectors`` (k, n): (k, n)."""
+        found = torch.empty_like(vectors)
+        with self._frozen.differentiating():
+            for row, vector in enumerate(vectors):
+                found[row] = self._transpose(self._transpose.transposed(vector) / self.count)
+        return found
+
+
+class _Transpose:
+    """``Jᵀ`` of values that have a graph.
+
+    Args:
+        frozen: the model at its point.
+        values: of any shape.
+    """
+
+    def __init__(self, frozen: Frozen, values: Tensor) -> None:
+        self._frozen, self._values = frozen, values
+        self._cotangent = torch.zeros_like(values, requires_grad=True)
+        self._pulled = frozen.derivative([values], [self._cotangent], again=True)
+
+    def __call__(self, cotangent: Tensor) -> Tensor:
+        """``Jᵀ`` times a tensor of the values' shape: (n,)."""
+        return self._frozen.block.joined(self._frozen.derivative([self._values], [cotangent]))
+
+    def transposed(self, vector: Tensor) -> Tensor:
+        """``J`` times a vector (n,), of the values' shape."""
+        with self._frozen.bilinear.only_cotangents():
+            return gradients(self._pulled, [self._cotangent], self._frozen.block.pieces(vector))[0]
