@@ -17,20 +17,14 @@ from torch import Tensor
 
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.seeds import derive
-from rashomon_cli.science.ensembles import averages
 from rashomon_cli.science.problem import Batches, Layout, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra.graphs import Frozen
 from rashomon_cli.science.symmetries import Symmetries
 from rashomon_cli.science.symmetries.labels import FIXED, Ids
+from rashomon_cli.science.visibility import centred
 
 PROBES = 4
 _ALIKE = {torch.float64: 1e-9, torch.float32: 1e-4}  # rounding of a projection, with room to spare
-
-
-def centred(problem: Problem, outputs: Tensor) -> Tensor:
-    """Outputs (n, …) less what predictions do not depend on: of logits (n, C) their mean over classes."""
-    if averages(problem) == "outputs" or outputs.shape[-1] == 1:
-        return outputs
-    return outputs - outputs.mean(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ def idle(
         symmetries: of the network; where they are not known, units are taken to lie along the first axis of each
             parameter, so that the weights which read a dead unit are not found.
         seed: of the projections.
-        tick: called after each batch of each projection.
+        tick: called after each batch.
 
     Returns:
         The directions; J times each is 0 to rounding.
@@ -125,20 +119,19 @@ def idle(
 
 def _projections(problem: Problem, point: Point, batches: Batches, seed: int, tick: Tick) -> tuple[Tensor, Tensor]:
     """``uᵀJ`` for several random u (4, P), float64, and which columns are 0 in every batch (P,); on the CPU."""
-    problem.module.eval()
+    frozen = Frozen(problem, point)
     chooser = torch.Generator().manual_seed(derive(seed, "idle units"))
     total = torch.zeros(PROBES, point.theta.numel(), dtype=torch.float64)
     quiet = torch.ones(point.theta.numel(), dtype=torch.bool)
     for x, _ in batches:
-        theta = point.theta.detach().clone().requires_grad_()
-        outputs = centred(problem, problem.outputs(theta, point.buffers, x))
-        for probe in range(PROBES):
-            u = torch.randn(outputs.shape, generator=chooser, dtype=torch.float64).to(outputs)
-            (found,) = torch.autograd.grad((u * outputs).sum(), theta, retain_graph=probe < PROBES - 1)
-            row = found.double().cpu()
-            total[probe] += row
-            quiet &= row == 0
-            tick(None)
+        with frozen.differentiating():
+            outputs = centred(problem, frozen.outputs(x))
+            for probe in range(PROBES):
+                u = torch.randn(outputs.shape, generator=chooser, dtype=torch.float64).to(outputs)
+                row = frozen.block.joined(frozen.derivative([outputs], [u])).double().cpu()
+                total[probe] += row
+                quiet &= row == 0
+        tick(None)
     return total, quiet
 
 

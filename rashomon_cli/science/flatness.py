@@ -1,0 +1,98 @@
+"""Which directions are flat at a point, and why: they are found by the Hessian, then entered in the ledger."""
+
+from __future__ import annotations
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.results import Result, scalar, series
+from rashomon_cli.science.directions import directions
+from rashomon_cli.science.idle import idle
+from rashomon_cli.science.ledger import count, ledger
+from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.generators import generators
+from rashomon_cli.science.symmetries import find
+from rashomon_cli.science.visibility import STEPS, responding, visible_change
+
+_FEW = 8  # examples on which symmetries are tried
+
+
+def flat(
+    problem: Problem,
+    point: Point,
+    *,
+    batches: Batches,
+    tau: float,
+    other: Batches | None = None,
+    near_null: int = 16,
+    deflate: int = 10,
+    degree: int = 100,
+    visible: float | None = None,
+    steps: int = STEPS,
+    step: float = 0.01,
+    with_decay: bool = False,
+    seed: int = 0,
+    tick: Tick = silent,
+) -> Result:
+    """Find flat directions of a point, and enter them in the ledger.
+
+    Args:
+        problem: the model and loss.
+        point: where; BatchNorm frozen.
+        batches: the examples of the Hessian and of the outputs.
+        tau: |λ| that counts as 0.
+        other: examples of other data, if there are any.
+        near_null: number of directions.
+        deflate: number of eigenvectors of the largest |λ| that they are kept away from.
+        degree: of the filter's polynomial.
+        visible: change of outputs per unit step up to which it counts as none; as much as τ needs where None.
+        steps: of Lanczos for each direction.
+        step: distance over which changes of predictions are taken.
+        with_decay: whether wd·I is added to the Hessian.
+        seed: of what is drawn.
+        tick: called after each batch.
+
+    Returns:
+        What :func:`~rashomon_cli.science.ledger.ledger` finds; along ``direction`` also ``flat_curvature`` = vᵀHv and
+        ``flat_residual``; besides ``flat_tau``, ``flat_blur``, ``flat_units_known``, 0 where the network's units could
+        not be told, so that what reads dead ones counts as invisible, and ``matvecs``, with those of the outputs. The
+        directions as the tensor ``vectors_near_null``.
+
+    Raises:
+        Refused: if the loss does not say which change of outputs τ needs.
+    """
+    shift = problem.weight_decay if with_decay else 0.0
+    hessian = Curvature(problem, point, batches, shift=shift, tick=tick)
+    here = Point(point.theta, point.buffers)
+    chosen = directions(
+        hessian, here, tau=tau, near_null=near_null, random=0, top=0, deflate=deflate, degree=degree, seed=seed
+    )
+    x, y = next(iter(batches))
+    try:
+        symmetries = find(problem.module, x[:_FEW])[1]
+    except Refused:
+        symmetries = None
+    responses = Curvature(responding(problem), point, batches, kind="ggn", tick=tick)
+    entered = ledger(
+        problem,
+        point,
+        chosen.units,
+        responses=responses,
+        tolerance=visible_change(problem, point, batches, tau, tick) if visible is None else visible,
+        batches=batches,
+        other=other,
+        symmetry=generators(problem, point, x[:_FEW], y[:_FEW]).rows(),
+        free=idle(problem, point, batches, symmetries, seed=seed, tick=tick),
+        steps=steps,
+        step=step,
+        seed=seed,
+        tick=tick,
+    )
+    found = {
+        "flat_tau": scalar(tau, "nat", "|λ| that counts as 0"),
+        "flat_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
+        "flat_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),
+        "flat_residual": series("direction", chosen.residuals, "nat", "‖Hv − (vᵀHv) v‖ of the direction"),
+        "flat_units_known": count(int(symmetries is not None), "whether the network's units could be told"),
+        "matvecs": count(chosen.matvecs + responses.matvecs, "products of matrices with one vector"),
+    }
+    return Result({**entered.variables, **found}, {"vectors_near_null": chosen.units.cpu().numpy()})
