@@ -156,8 +156,11 @@ class Work:
                     options = quantity.arguments(self.of(quantity), sample)
                     kept = quantity.load()(places.loaded.problem, point, tick=self.context.progress.tick, **options)
                     job.save(f"{quantity.name}-{index}", kept)
+                spent = [each.get("matvecs") for each in (merged, kept.variables)]
                 merged |= kept.variables
-                tensors |= {f"{index}/{name}": value for name, value in kept.tensors.items()}
+                if all(spent):
+                    merged["matvecs"] = replace(spent[0], values=sum(each.values for each in spent))
+                tensors |= {f"{index}/{quantity.name}/{name}": value for name, value in kept.tensors.items()}
             results.append(Result(merged, tensors))
         return results
 

@@ -1,6 +1,20 @@
 """What ``probe`` can measure: one small file each, listed here and nowhere else."""
 
-from rashomon_cli.operations.quantities import distance, ensemble, gradient, hvp, loss, machinery, width
+from rashomon_cli.operations.quantities import (
+    density,
+    dimension,
+    distance,
+    ensemble,
+    gradient,
+    hvp,
+    llc,
+    loss,
+    machinery,
+    reach,
+    top,
+    trace,
+    width,
+)
 from rashomon_cli.operations.quantities.quantity import Gathering, Quantity, Sizes
 
 QUANTITIES: tuple[Quantity, ...] = (
@@ -11,6 +25,12 @@ QUANTITIES: tuple[Quantity, ...] = (
     ensemble.QUANTITY,
     width.QUANTITY,
     machinery.QUANTITY,
+    top.QUANTITY,
+    trace.QUANTITY,
+    density.QUANTITY,
+    dimension.QUANTITY,
+    reach.QUANTITY,
+    llc.QUANTITY,
 )
 
 __all__ = ["QUANTITIES", "Gathering", "Quantity", "Sizes"]

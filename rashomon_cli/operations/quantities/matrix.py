@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import model_validator
 
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.quantity import Sampler, Samples, Sizes, taken
+
+if TYPE_CHECKING:
+    from rashomon_cli.science.spectrum import Asked
 
 
 class DecayConfig(Config):
@@ -23,17 +28,48 @@ class MatrixConfig(DecayConfig):
     )
     split: Literal["train", "test"] = option("train", "curvature: the split whose mean loss it is of.")
     samples: Samples = option(4096, "curvature: examples of the split, or all.")
-    layers: str | None = option(None, "curvature: only the parameters of modules whose names match, as 'blocks.*.conv*'.")
+    layers: str | None = option(None, "curvature: only the parameters of layers that match, as 'blocks.*.conv?'.")
 
 
 def matrix_arguments(settings: MatrixConfig, sample: Sampler) -> dict[str, Any]:
-    """What the science needs to make the matrix."""
+    """Which matrix, as keywords of the science."""
     return {
         "batches": sample(settings.split, settings.samples),
         "kind": settings.matrix,
         "layers": settings.layers,
         "with_decay": settings.with_decay,
     }
+
+
+class SpectrumConfig(MatrixConfig):
+    """Further settings of ``top``, ``trace`` and ``density``."""
+
+    by: Literal["whole", "layer"] = option(
+        "whole", "top, trace, density: of the whole matrix, or of each layer's block."
+    )
+    backend: Literal["own", "pyhessian"] = option(
+        "own", "top, trace, density: whose products and algorithms; pyhessian is a second opinion on the whole Hessian."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.backend == "pyhessian" and (self.matrix, self.layers, self.by) != ("hessian", None, "whole"):
+            raise ValueError("pyhessian knows the whole Hessian only")
+        return self
+
+
+def asked(settings: SpectrumConfig, sample: Sampler) -> Asked:
+    """Which matrix the science is asked for."""
+    from rashomon_cli.science.spectrum import Asked
+
+    return Asked(
+        batches=sample(settings.split, settings.samples),
+        kind=settings.matrix,
+        layers=settings.layers,
+        by_layer=settings.by == "layer",
+        with_decay=settings.with_decay,
+        backend=settings.backend,
+    )
 
 
 def products(title: str, count: int, settings: MatrixConfig, sizes: Sizes, vectors: int = 1) -> Step:

@@ -1,0 +1,78 @@
+"""The dimension of the ridge: how many eigenvalues of a curvature count as zero, as a curve over the tolerance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from rashomon_cli.core.errors import no_such
+from rashomon_cli.core.options import option
+from rashomon_cli.core.specs import split_list
+from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import MatrixConfig, matrix_arguments, products
+from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
+
+_ROUTES = ("gram", "top", "quadrature")
+
+
+class DimensionConfig(MatrixConfig):
+    """Settings of ``dimension``."""
+
+    dimension_epsilon: float = option(0.05, "dimension: rise of the loss ε that a step may bring.", unit="nat", gt=0)
+    dimension_step: float = option(1.0, "dimension: length r of that step; |λ| ≤ τ = 2ε/r² counts as 0.", gt=0)
+    dimension_routes: tuple[Literal["gram", "top", "quadrature"], ...] = option(
+        _ROUTES, "dimension: how to count: gram (GGN by its Gram matrix), top (all pairs beyond τ), quadrature."
+    )
+    dimension_probes: int = option(8, "dimension: random vectors of the quadrature.", ge=1)
+    dimension_steps: int = option(80, "dimension: Lanczos steps of each.", ge=1)
+    dimension_deflate: int = option(10, "dimension: eigenpairs that probes are kept away from.", ge=0, le=500)
+    dimension_limit: int = option(300, "dimension: products that the route top may spend.", ge=1)
+    dimension_symmetries: bool = option(True, "dimension: also without directions of symmetries.")
+
+    @field_validator("dimension_routes", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        names = tuple(split_list(value) if isinstance(value, str) else value)
+        if not names:
+            raise ValueError(f"name at least one of {', '.join(_ROUTES)}")
+        for name in names:
+            if name not in _ROUTES:
+                no_such("route", name, _ROUTES, f"one of {', '.join(_ROUTES)}")
+        return names
+
+
+def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
+    found = [products("dimension: steepest pairs", 2 * settings.dimension_deflate + 12, settings, sizes)]
+    if "quadrature" in settings.dimension_routes:
+        count, probes = settings.dimension_steps, settings.dimension_probes
+        title = f"dimension by quadrature: {probes} probes of {count} products"
+        found.append(products(title, count, settings, sizes, vectors=probes))
+    if "top" in settings.dimension_routes:
+        limit = settings.dimension_limit
+        found.append(products(f"dimension by pairs beyond τ, {limit} products at most", limit, settings, sizes))
+    return found
+
+
+QUANTITY = Quantity(
+    name="dimension",
+    help="number of |λ| ≤ τ as a curve over τ, with an interval, by up to three routes",
+    settings=DimensionConfig,
+    subject="point",
+    measure="rashomon_cli.science.dimension:dimension",
+    arguments=lambda s, sample: {
+        **matrix_arguments(s, sample),
+        "epsilon": s.dimension_epsilon,
+        "step": s.dimension_step,
+        "routes": s.dimension_routes,
+        "probes": s.dimension_probes,
+        "steps": s.dimension_steps,
+        "deflate": s.dimension_deflate,
+        "limit": s.dimension_limit,
+        "symmetries": s.dimension_symmetries,
+        "seed": sample.seed,
+    },
+    steps=_steps,
+    summary="rashomon_cli.science.spectra.along:along",
+    default=False,
+)

@@ -1,0 +1,73 @@
+"""Is flat really flat: how far the actual loss stays within ε along chosen directions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rashomon_cli.core.options import option
+from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import DecayConfig
+from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
+
+_EVALUATIONS = 17  # of a ray at most: 11 to bracket, 6 to bisect
+_FITTED = 16  # distances of the fit
+
+
+class ReachConfig(DecayConfig):
+    """Settings of ``reach``."""
+
+    reach_epsilon: float = option(0.05, "reach: rise of the loss ε at which it ends.", unit="nat", gt=0)
+    reach_step: float = option(1.0, "reach: length r of a step; |λ| ≤ τ = 2ε/r² counts as near null.", gt=0)
+    reach_near_null: int = option(4, "reach: directions that the Hessian calls flat.", ge=0, le=200)
+    reach_random: int = option(2, "reach: random directions.", ge=0, le=200)
+    reach_top: int = option(2, "reach: steepest directions, for contrast.", ge=0, le=200)
+    reach_samples: Samples = option(500, "reach: training examples of the loss, or all.")
+    reach_matrix_samples: Samples = option(500, "reach: training examples of the Hessian, or all.")
+    reach_degree: int = option(100, "reach: degree of the filter, products with each near-null direction.", ge=1)
+    reach_max: float = option(100.0, "reach: distance in parameter space at which the search is cut off.", gt=0)
+    reach_batchnorm: Literal["frozen", "refreshed"] = option(
+        "frozen", "reach: statistics of the point, or made anew on the same examples at every distance."
+    )
+
+
+def _steps(settings: ReachConfig, sizes: Sizes) -> list[Step]:
+    matrix, sample = taken(settings.reach_matrix_samples, sizes.train), taken(settings.reach_samples, sizes.train)
+    rows = settings.reach_near_null + settings.reach_random + settings.reach_top + (1 if sizes.directions else 0)
+    refreshing = 2 if settings.reach_batchnorm == "refreshed" else 1
+    losses = (2 * rows * (_EVALUATIONS + _FITTED) + 1) * refreshing
+    steps = [Step(f"reach along {rows} directions, both ways", losses * sample)]
+    if settings.reach_near_null:
+        steps.append(
+            Step(
+                f"reach: near-null directions in {settings.reach_degree} products each",
+                settings.reach_degree * matrix,
+                "product",
+                vectors=settings.reach_near_null,
+            )
+        )
+    return steps
+
+
+QUANTITY = Quantity(
+    name="reach",
+    help="how far the loss stays within ε along near-null, tangent, random and steep directions",
+    settings=ReachConfig,
+    subject="point",
+    measure="rashomon_cli.science.rays:rays",
+    arguments=lambda s, sample: {
+        "batches": sample("train", s.reach_samples),
+        "curvature_batches": sample("train", s.reach_matrix_samples),
+        "epsilon": s.reach_epsilon,
+        "maximum": s.reach_max,
+        "tau": 2 * s.reach_epsilon / s.reach_step**2,
+        "near_null": s.reach_near_null,
+        "random": s.reach_random,
+        "top": s.reach_top,
+        "degree": s.reach_degree,
+        "refreshed": s.reach_batchnorm == "refreshed",
+        "with_decay": s.with_decay,
+        "seed": sample.seed,
+    },
+    steps=_steps,
+    default=False,
+)

@@ -1,0 +1,43 @@
+"""The largest eigenvalues of a curvature matrix and the most negative ones, with their vectors."""
+
+from __future__ import annotations
+
+from rashomon_cli.core.options import option
+from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, products
+from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
+
+
+class TopConfig(SpectrumConfig):
+    """Settings of ``top``."""
+
+    top_k: int = option(10, "top: number of the largest eigenvalues.", ge=1, le=500)
+    top_bottom: int = option(3, "top: number of the most negative ones.", ge=0, le=500)
+    top_tolerance: float = option(
+        0.05, "top: residual at which an eigenpair counts as converged, of |λ| + max |λ|/50.", gt=0, lt=1
+    )
+    top_products: int = option(150, "top: products that may be spent at a point.", ge=1)
+
+
+def _steps(settings: TopConfig, sizes: Sizes) -> list[Step]:
+    count = 2 * (settings.top_k + settings.top_bottom) + 12
+    return [products(f"top: {settings.top_k} eigenvalues in about {count} products", count, settings, sizes)]
+
+
+QUANTITY = Quantity(
+    name="top",
+    help="largest and most negative eigenvalues, residuals, eigenvectors",
+    settings=TopConfig,
+    subject="point",
+    measure="rashomon_cli.science.spectrum:top",
+    arguments=lambda s, sample: {
+        "asked": asked(s, sample),
+        "count": s.top_k,
+        "bottom": s.top_bottom,
+        "tolerance": s.top_tolerance,
+        "limit": s.top_products,
+        "seed": sample.seed,
+    },
+    steps=_steps,
+    default=False,
+)
