@@ -25,8 +25,8 @@ from rashomon_cli.science.spectra.density import Density
 from rashomon_cli.science.spectra.dimensions import Count
 from rashomon_cli.science.spectra.quadrature import bracket
 
-_ROUNDING = 1e-12
-_DECIMALS = 6
+_ROUNDING = 1e-8
+_DECIMALS = 2
 
 
 def count(found: Density, taus: Array, *, with_symmetry: bool = True, level: float = LEVEL) -> Count:
@@ -108,7 +108,8 @@ def _most(differences: Array, size: int, tail: float) -> Array:
     if probes == 1:
         return np.full(len(mean), np.inf)
     reach = stdtrit(probes - 1, 1 - tail) * differences.std(axis=0, ddof=1) / probes**0.5
-    nested = high_rank(np.clip(mean / size, 0.0, 1.0), size, probes, tail)
+    share = np.clip(np.abs(mean) / size, 0.0, 1.0)
+    nested = np.where(mean < 0, -low_rank(share, size, probes, tail), high_rank(share, size, probes, tail))
     ends: Array = np.round(np.maximum(mean + reach, nested), _DECIMALS)
     return ends
 

@@ -73,14 +73,14 @@ def bracket(alpha: Array, beta: Array, points: Array) -> tuple[Array, Array]:
     if coupling[-1] == 0:
         total = _cumulative(weights)
         return total[np.searchsorted(nodes, points, "left")], total[np.searchsorted(nodes, points, "right")]
-    corners, below = _radau(diagonal, coupling, points, np.abs(nodes).max())
+    corners, below = _radau(diagonal, coupling, points)
     totals = [_cumulative(_rule(np.append(diagonal, corner), coupling)[1]) for corner in corners]
     low = [total[count] for total, count in zip(totals, below, strict=True)]
     high = [total[count + 1] for total, count in zip(totals, below, strict=True)]
     return np.array(low), np.array(high)
 
 
-def _radau(alpha: Array, beta: Array, points: Array, scale: float) -> tuple[Array, Array]:
+def _radau(alpha: Array, beta: Array, points: Array) -> tuple[Array, Array]:
     """The corners that put a node at points, and how many nodes are below it.
 
     The pivots of ``T − x`` give both: the corner is ``x + β_m²/d_m``, and as many nodes as pivots are negative lie
@@ -94,7 +94,7 @@ def _radau(alpha: Array, beta: Array, points: Array, scale: float) -> tuple[Arra
         pivot = entry - points - before**2 / pivot
         pivot = np.where(np.abs(pivot) < smallest, -smallest, pivot)
         below += pivot < 0
-    largest = _LARGEST_CORNER * scale
+    largest = _LARGEST_CORNER * max(np.abs(alpha).max(), beta.max())
     return np.clip(points + beta[-1] ** 2 / pivot, -largest, largest), below
 
 
