@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rashomon_cli.core.results import Array, Result, series
+from rashomon_cli.core.results import Array, Result, Variable, series
 from rashomon_cli.science.intervals import LEVEL
 
 
@@ -32,6 +32,12 @@ class Constancy:
         """At which positions the number is another than at the first one."""
         found: Array = (self.low > 0) | (self.high < 0)
         return found
+
+    def narrower(self, other: Constancy) -> Constancy:
+        """At each position the narrower of two intervals of the same difference."""
+        mine = (self.high - self.low) <= (other.high - other.low)
+        pairs = ((self.value, other.value), (self.low, other.low), (self.high, other.high))
+        return Constancy(self.ts, *(np.where(mine, one, two) for one, two in pairs))
 
     @property
     def statement(self) -> str:
@@ -59,7 +65,7 @@ def level(points: int, overall: float = LEVEL) -> float:
     return 1.0 - (1.0 - overall) / max(1, points - 1)
 
 
-def constancy(ts: Sequence[float], value: Array, low: Array, high: Array) -> Constancy:
+def constancy(ts: Sequence[float] | Array, value: Array, low: Array, high: Array) -> Constancy:
     """Compare the points of a path with the first one.
 
     Args:
@@ -74,7 +80,7 @@ def constancy(ts: Sequence[float], value: Array, low: Array, high: Array) -> Con
     return Constancy(*(np.asarray(each, dtype=np.float64) for each in (ts, value, low, high)))
 
 
-def separate(ts: Sequence[float], value: Array, low: Array, high: Array) -> Constancy:
+def separate(ts: Sequence[float] | Array, value: Array, low: Array, high: Array) -> Constancy:
     """The same from counts that have nothing in common, by a route that is exact or whose intervals are bounds.
 
     Args:
@@ -100,7 +106,7 @@ def result(found: Constancy, name: str = "dimension") -> Result:
         name: of the count.
 
     Returns:
-        ``NAME_change``, ``NAME_change_low``, ``NAME_change_high``, ``NAME_differs`` along ``t``; the metric
+        ``NAME_change``, ``NAME_change_low``, ``NAME_change_high`` and ``NAME_differs`` along ``t``, and
         ``NAME_constant``, a sentence.
     """
     about = f"difference of the number of null directions from that at t = {found.ts[0]:g}"
@@ -110,6 +116,8 @@ def result(found: Constancy, name: str = "dimension") -> Result:
             f"{name}_change_low": series("t", found.low, "1", f"{about}, lower end"),
             f"{name}_change_high": series("t", found.high, "1", f"{about}, upper end"),
             f"{name}_differs": series("t", found.differs, "1", "whether that interval is without 0"),
-        },
-        metrics={f"{name}_constant": found.statement},
+            f"{name}_constant": Variable(
+                (), np.asarray(found.statement), "1", "whether the number is constant along t"
+            ),
+        }
     )

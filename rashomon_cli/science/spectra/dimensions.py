@@ -14,6 +14,12 @@ import numpy as np
 
 from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 
+NAMES = {
+    "dimension": "directions with |λ| ≤ τ",
+    "dimension_less_symmetries": "directions with |λ| ≤ τ, symmetries aside",
+}
+"""The counts of a point, and what each is of."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -33,10 +39,16 @@ class Count:
     high: Array
     route: str
 
-    def without(self, null: int) -> Count:
+    def without(self, null: int | Array) -> Count:
         """The count less some directions that are eigenvectors of eigenvalue 0, such as those of symmetries.
 
         Where they are not, as of a Hessian where the gradient is not 0, count on their complement instead.
+
+        Args:
+            null: their number, at each τ (m,) or everywhere.
+
+        Returns:
+            The count of the others.
         """
         value, low, high = (np.maximum(each - null, 0.0) for each in (self.value, self.low, self.high))
         return Count(self.taus, value, low, high, self.route)

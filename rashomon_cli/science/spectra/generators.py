@@ -16,6 +16,7 @@ import copy
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.sparse import csr_array, vstack
 from torch import Tensor, nn
@@ -49,6 +50,19 @@ class Generators:
     def counts(self) -> dict[str, int]:
         """How many of each kind."""
         return dict(Counter(self.kinds))
+
+    def within(self, chosen: Tensor) -> Generators:
+        """Those of a principal block: what moves nothing outside.
+
+        Args:
+            chosen: a mask of parameters (P,).
+
+        Returns:
+            Generators over the chosen parameters.
+        """
+        mask = chosen.cpu().numpy()
+        kept = np.flatnonzero(abs(self.matrix[:, ~mask]).sum(axis=1) == 0)
+        return Generators(self.matrix[kept][:, mask], tuple(self.kinds[row] for row in kept), self.lacking)
 
     def rows(self, memory: int = MEMORY) -> Tensor:
         """An orthonormal basis of the directions.

@@ -15,6 +15,7 @@ MEMORY = 2**31
 """Bytes that the Gram matrix and rows beside it may take."""
 _DOUBLE = 8
 _STREAMED = 16  # the share of the memory that a block of rows may take: products of a block need several times as much
+_TOGETHER = 256  # rows of a block: more at once are hardly faster, and each has activations of its own
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _held(columns: int, examples: int, size: int, memory: int) -> int:
 def _streamed(matrix: WeightedJacobian, memory: int) -> int:
     """Examples in a block of rows."""
     each = matrix.columns * matrix.point.theta.numel() * _DOUBLE
-    return max(1, min(matrix.batches.count, memory // _STREAMED // each))
+    return max(1, min(memory // _STREAMED // each, _TOGETHER // matrix.columns))
 
 
 def _outer(matrix: WeightedJacobian, memory: int) -> tuple[Tensor, int]:

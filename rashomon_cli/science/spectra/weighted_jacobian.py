@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rashomon_cli.core.errors import Refused
@@ -94,10 +94,20 @@ class WeightedJacobian:
             passed += len(x)
             for begin in range(start, len(x), examples):
                 rows = slice(begin, begin + examples)
-                with sdpa_kernel(SDPBackend.MATH):
+                with self._settings():
                     block = self._block(x[rows], y[rows])
                 yield block
                 self.tick(None)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Within: no fused attention, which cannot be batched; no cuDNN recurrence, which has no gradient in eval."""
+        recurrent = any(isinstance(module, nn.RNNBase) for module in self.problem.module.modules())
+        with ExitStack() as settings:
+            settings.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if recurrent and torch.backends.cudnn.is_available():
+                settings.enter_context(torch.backends.cudnn.flags(enabled=False))
+            yield
 
     def _outputs(self) -> int:
         """Number of outputs of an example."""

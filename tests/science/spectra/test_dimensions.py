@@ -13,7 +13,9 @@ from torch import nn
 
 from rashomon_cli.science.problem import Point, squared_error
 from rashomon_cli.science.spectra import constancy, counting, dimensions, slq
+from rashomon_cli.science.spectra.deflation import Complement
 from rashomon_cli.science.spectra.dimensions import Count, reconcile
+from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.science.spectra.gram import spectrum
 from rashomon_cli.science.spectra.matrices import Dense
 from rashomon_cli.science.spectra.outside import LIMIT, outside
@@ -119,6 +121,23 @@ def test_a_network_that_fits_has_the_nullity_of_its_hessian_by_every_route(make,
     assert found.counts[1].low[4] == found.counts[1].high[4] == nullity
 
 
+def test_on_the_complement_of_symmetries_the_count_is_that_of_the_matrix_there(mlp_case, dense):
+    problem, point = mlp_case
+    rows = generators(problem, point, *next(iter(problem.train))).rows()
+    hessian = dense(problem, point)
+    _, _, basis = torch.linalg.svd(rows)
+    rest = basis[len(rows) :]
+    sizes = torch.linalg.eigvalsh(rest @ hessian @ rest.T).abs().numpy()
+    taus = np.geomspace(1e-3, 1, 9)
+    count = outside(Complement(Dense(hessian), symmetry=rows), taus[0]).count(taus).without(len(rows))
+    true = [(sizes <= tau).sum() for tau in taus.tolist()]
+    assert count.value.tolist() == count.low.tolist() == count.high.tolist() == true
+    ggn = spectrum(problem, point, problem.train)
+    sizes = np.sort(np.concatenate([ggn.values, np.zeros(ggn.zeros)]))[len(rows) :]
+    assert ggn.count(taus).without(len(rows)).value.tolist() == [(sizes <= tau).sum() for tau in taus.tolist()]
+    assert len(rows) == 10 + 6
+
+
 def test_the_narrowest_interval_is_taken_at_each_tolerance():
     one = curve("quadrature", [10, 20], [8, 19], [12, 21])
     other = curve("gram", [11, 22], [11, 18], [11, 25])
@@ -185,7 +204,7 @@ def test_a_path_s_first_other_dimensions_are_named():
     assert found.differs.tolist() == [False, False, True, True]
     assert found.statement == "not constant: another than at t = 0 at t = 0.5, 1; first by +40"
     result = constancy.result(found)
-    assert result.metrics == {"dimension_constant": found.statement}
+    assert result.variables["dimension_constant"].values == found.statement
     assert result.variables["dimension_differs"].values.tolist() == [False, False, True, True]
 
 

@@ -190,6 +190,34 @@ class Centred(nn.Module):
         return self.linear(x - x.mean(0))
 
 
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(4, 3, batch_first=True), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 5, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.layer(x).mean(1))
+
+
+@pytest.mark.parametrize("build", [Recurrent, Attending])
+def test_sequences(make, build):
+    torch.manual_seed(0)
+    problem = make(build(), torch.randn(9, 5, 4), torch.randint(0, 3, (9,)))
+    point = Point(problem.layout.flatten(dict(problem.module.named_parameters())), {})
+    expected = torch.linalg.eigvalsh(dense_ggn(problem, point)).numpy()
+    np.testing.assert_allclose(whole(spectrum(problem, point, problem.train)), expected, atol=1e-14)
+
+
 def test_outputs_that_depend_on_the_batch_are_refused(make):
     torch.manual_seed(0)
     problem = make(Centred(), torch.randn(9, 4), torch.randint(0, 3, (9,)))

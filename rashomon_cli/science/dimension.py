@@ -1,0 +1,147 @@
+"""The dimension of the ridge at a point, by every route that is asked for, with and without symmetries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.results import Result, Variable, scalar
+from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra import dimensions
+from rashomon_cli.science.spectra.blocks import layers as layers_of
+from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.generators import Generators, generators
+from rashomon_cli.science.spectra.lanczos import resolution
+from rashomon_cli.science.spectra.routes import Route, Setting, by_gram, by_pairs, by_quadrature
+
+ROUTES = ("gram", "top", "quadrature")
+MEMORY = 2**31
+_FEW = 8  # examples on which symmetries are tried
+
+
+def dimension(
+    problem: Problem,
+    point: Point,
+    *,
+    batches: Batches,
+    epsilon: float,
+    step: float,
+    kind: str = "hessian",
+    layers: str | None = None,
+    with_decay: bool = False,
+    routes: Collection[str] = ROUTES,
+    probes: int = 8,
+    steps: int = 80,
+    deflate: int = 10,
+    limit: int = 300,
+    decades: float = 3.0,
+    symmetries: bool = True,
+    memory: int = MEMORY,
+    seed: int = 0,
+    tick: Tick = silent,
+) -> Result:
+    """How many eigenvalues of a curvature count as zero.
+
+    Args:
+        problem: the model and loss.
+        point: where; BatchNorm frozen.
+        batches: the examples.
+        epsilon: ε > 0, the rise of the loss that a step may bring.
+        step: r > 0, its length; τ = 2ε/r².
+        kind: ``hessian``, ``ggn`` or ``fisher``.
+        layers: only the parameters of layers that match; None takes all.
+        with_decay: add wd·I, the Hessian of the penalty.
+        routes: of :data:`ROUTES`.
+        probes: of the quadrature.
+        steps: Lanczos steps of each probe.
+        deflate: eigenpairs of the largest |λ| that probes are kept away from.
+        limit: products of the route ``top``; a matrix of no more rows is written out.
+        decades: the curve goes so far to either side of τ.
+        symmetries: whether to tell directions of symmetries, one product each.
+        memory: bytes for each of the routes.
+        seed: of probes and first vectors; points that share it have common probes.
+        tick: called after each batch.
+
+    Returns:
+        What :func:`~rashomon_cli.science.spectra.dimensions.result` gives of all directions and, as
+        ``dimension_less_symmetries``, of the others; ``dimension_symmetries``, their number, and
+        ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
+        largest |λ| seen; ``dimension_resolved``, whether τ is above what rounding leaves uncertain;
+        ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes add; ``matvecs``.
+
+    Raises:
+        Refused: if no route can be gone.
+        UsageError: if no layer matches.
+    """
+    chosen = None
+    if layers is not None:
+        chosen = torch.stack(list(layers_of(problem.layout, layers).values())).any(0).to(point.theta.device)
+    shift = problem.weight_decay if with_decay else 0.0
+    tau = dimensions.tolerance(epsilon, step)
+    matrix = Curvature(problem, point, batches, kind, chosen, shift, memory, tick)
+    found = _generators(problem, point, batches, chosen) if symmetries else None
+    rows, lacking = _rows(found, matrix.size, memory)
+    taus, device = dimensions.grid(tau, decades), point.theta.device
+    setting = Setting(
+        problem, point, batches, kind, chosen, shift, matrix, rows.to(device), tau, taus, memory, seed, tick
+    )
+    room = 0 if found is None else len(found.kinds)
+    ways = {
+        "gram": lambda: by_gram(setting),
+        "top": lambda: by_pairs(setting, limit),
+        "quadrature": lambda: by_quadrature(setting, probes, steps, deflate, room),
+    }
+    gone: dict[str, Route] = {}
+    refusals: dict[str, Refused | None] = dict.fromkeys(name for name in ROUTES if name in routes)
+    for name in refusals:
+        try:
+            gone[name] = ways[name]()
+        except Refused as reason:
+            refusals[name] = reason
+    if not gone:
+        first = next(each for each in refusals.values() if each is not None)
+        raise Refused(first.message, first.hint)
+    scale = max(route.scale for route in gone.values())
+    noise = resolution(matrix.like.dtype) * scale
+    variables = {
+        "dimension_symmetries": Variable((), np.asarray(len(rows)), "1", "directions of continuous symmetries"),
+        "dimension_symmetries_lacking": _words(lacking, "why some symmetries could not be told"),
+        "dimension_scale": scalar(scale, "nat", "largest |λ| that was seen"),
+        "dimension_resolved": Variable((), np.asarray(tau >= noise), "1", "whether τ is above rounding"),
+        **{
+            f"dimension_{n}_refused": _words(why.message if why else "", f"why not by {n}")
+            for n, why in refusals.items()
+        },
+    }
+    for name, words in dimensions.NAMES.items():
+        counts = [route.count if name == "dimension" else route.less for route in gone.values()]
+        variables |= dimensions.result(dimensions.reconcile(counts), tau, name, words).variables
+    for route in gone.values():
+        variables |= route.variables
+    return Result({**variables, "matvecs": Variable((), np.asarray(matrix.matvecs), "1", "products with one vector")})
+
+
+def _generators(problem: Problem, point: Point, batches: Batches, chosen: Tensor | None) -> Generators:
+    """Directions of symmetries of the chosen parameters, tried on a few examples."""
+    x, y = next(iter(batches))
+    found = generators(problem, point, x[:_FEW], y[:_FEW])
+    return found if chosen is None else found.within(chosen)
+
+
+def _rows(found: Generators | None, size: int, memory: int) -> tuple[Tensor, str]:
+    """An orthonormal basis of directions of symmetries, and why it lacks some."""
+    none = torch.zeros(0, size, dtype=torch.float64)
+    if found is None:
+        return none, "not asked for"
+    try:
+        return found.rows(memory), found.lacking
+    except Refused as refusal:
+        return none, refusal.message
+
+
+def _words(text: str, about: str) -> Variable:
+    return Variable((), np.asarray(text), "1", about)

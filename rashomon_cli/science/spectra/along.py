@@ -1,0 +1,54 @@
+"""Is the dimension constant along a path? From what was stored at its points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from rashomon_cli.core.results import Array, Result, Variable
+from rashomon_cli.science.spectra import constancy, counting
+from rashomon_cli.science.spectra.constancy import Constancy
+from rashomon_cli.science.spectra.density import Density
+from rashomon_cli.science.spectra.dimensions import NAMES
+
+
+def along(variables: Mapping[str, Variable]) -> Result:
+    """Is the dimension constant along a path? Every point against the first, at τ.
+
+    Densities of common probes are compared probe by probe; other counts by their intervals. The narrower is taken. All
+    comparisons hold together with the probability of a single interval.
+
+    Args:
+        variables: of :func:`~rashomon_cli.science.dimension.dimension`, stacked along t.
+
+    Returns:
+        What :func:`~rashomon_cli.science.spectra.constancy.result` gives of all directions and of those without
+        symmetries.
+    """
+    points = len(variables["dimension"].values)
+    ts = variables["t"].values if "t" in variables else np.linspace(0, 1, points)
+    found: dict[str, Variable] = {}
+    for name in NAMES:
+        ends = (variables[f"{name}{end}"].values for end in ("", "_low", "_high"))
+        least = constancy.separate(ts, *ends)
+        if "density_alpha" in variables:
+            least = least.narrower(_paired(variables, ts, name == "dimension"))
+        found |= constancy.result(least, name).variables
+    return Result(found)
+
+
+def _paired(variables: Mapping[str, Variable], ts: Array, with_symmetry: bool) -> Constancy:
+    """Differences from the first point by common probes."""
+    raw = {name: variable for name, variable in variables.items() if name.startswith("density_")}
+    densities = [
+        Density.of({name: replace(v, dims=v.dims[1:], values=v.values[k], stderr=None) for name, v in raw.items()})
+        for k in range(len(ts))
+    ]
+    tau, level = np.atleast_1d(variables["tau"].values[0]), constancy.level(len(ts))
+    changes = [
+        counting.change(densities[0], each, tau, with_symmetry=with_symmetry, level=level) for each in densities[1:]
+    ]
+    parts = ([0.0, *(float(getattr(each, part)[0]) for each in changes)] for part in ("value", "low", "high"))
+    return constancy.constancy(ts, *map(np.array, parts))

@@ -1,0 +1,187 @@
+"""The three routes to a count of eigenvalues near 0, of all directions and of those without symmetries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from rashomon_cli.core.results import Array, Variable, scalar
+from rashomon_cli.science.problem import Batches, Point, Problem, Tick
+from rashomon_cli.science.spectra import counting, dimensions, gram, slq
+from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.deflation import Complement
+from rashomon_cli.science.spectra.density import summary
+from rashomon_cli.science.spectra.dimensions import Count
+from rashomon_cli.science.spectra.matrices import Matrix
+from rashomon_cli.science.spectra.output_factors import Kind
+from rashomon_cli.science.spectra.outside import outside
+from rashomon_cli.science.spectra.pairs import leading
+from rashomon_cli.science.spectra.residual import residual_norm
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is counted.
+
+    Attributes:
+        problem: the model and loss.
+        point: where; BatchNorm frozen.
+        batches: the examples.
+        kind: ``hessian``, ``ggn`` or ``fisher``.
+        chosen: a mask of parameters (P,); None for all.
+        shift: what is added to the diagonal.
+        matrix: what these make.
+        rows: orthonormal directions of symmetries (s, n), float64, on the device of the matrix.
+        tau: τ.
+        taus: tolerances of the curve (m,), τ among them.
+        memory: bytes for a route.
+        seed: of what is drawn.
+        tick: called after each batch.
+    """
+
+    problem: Problem
+    point: Point
+    batches: Batches
+    kind: str
+    chosen: Tensor | None
+    shift: float
+    matrix: Matrix
+    rows: Tensor
+    tau: float
+    taus: Array
+    memory: int
+    seed: int
+    tick: Tick
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a route says.
+
+    Attributes:
+        count: of all directions.
+        less: of those without symmetries.
+        scale: the largest |λ| that it saw.
+        variables: what else it found.
+    """
+
+    count: Count
+    less: Count
+    scale: float
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+
+
+def by_quadrature(setting: Setting, probes: int, steps: int, deflate: int, room: int) -> Route:
+    """By stochastic Lanczos quadrature.
+
+    Args:
+        setting: what is counted.
+        probes: number of probes.
+        steps: of Lanczos, for each.
+        deflate: eigenpairs of the largest |λ| that are taken out first, besides the directions of symmetries.
+        room: for so many directions of symmetries in the stored density.
+
+    Returns:
+        The counts, and the raw density.
+    """
+    top = leading(setting.matrix, deflate, seed=setting.seed)
+    space = Complement(setting.matrix, top.vectors, setting.rows)
+    found = slq.density(space, probes, steps, seed=setting.seed, memory=setting.memory)
+    count, less = (counting.count(found, setting.taus, with_symmetry=each) for each in (True, False))
+    return Route(count, less, found.scale, summary(found, known=deflate + room).variables)
+
+
+def by_gram(setting: Setting) -> Route:
+    """By the Gram matrix; for a Hessian with Weyl's interval.
+
+    Args:
+        setting: what is counted.
+
+    Returns:
+        The counts, and the bound on the rank by the number of examples; for a Hessian also the count of its
+        Gauss-Newton matrix itself, and ‖H − G‖₂.
+
+    Raises:
+        Refused: if there is no such Gram matrix, or it does not fit.
+    """
+    own: Kind = "fisher" if setting.kind == "fisher" else "ggn"
+    where = setting.problem, setting.point, setting.batches
+    found = gram.spectrum(
+        *where,
+        kind=own,
+        chosen=setting.chosen,
+        shift=setting.shift,
+        memory=setting.memory,
+        tick=setting.tick,
+    )
+    variables = {
+        "gram_rank_bound": Variable((), np.asarray(found.rank_bound), "1", "largest rank that the examples allow"),
+        "gram_rank_ratio": scalar(found.rank_ratio, "1", "the same over the number of parameters, n(C − 1)/P"),
+        "gram_passes": Variable((), np.asarray(found.passes), "1", "how often the examples were gone through"),
+    }
+    apart = 0.0
+    if setting.kind == "hessian":
+        ggn = Curvature(*where, "ggn", setting.chosen, setting.shift, setting.memory, setting.tick)
+        apart = residual_norm(setting.matrix, ggn, seed=setting.seed)
+        variables["ggn_matvecs"] = Variable((), np.asarray(ggn.matvecs), "1", "products with the Gauss-Newton matrix")
+        plain = dimensions.reconcile([found.count(setting.taus)])
+        curves = dimensions.result(
+            plain, setting.tau, "ggn_dimension", "directions with λ ≤ τ of the Gauss-Newton matrix"
+        )
+        variables |= {
+            n: v for n, v in curves.variables.items() if n != "tau" and "route" not in n and "agrees" not in n
+        }
+        variables["gram_residual"] = scalar(apart, "nat", "norm of Hessian less Gauss-Newton matrix, ‖H − G‖₂")
+    count = found.count(setting.taus, apart)
+    scale = float(np.abs(found.values + setting.shift).max(initial=0.0))
+    return Route(count, count.without(_null(setting)), scale, variables)
+
+
+def _null(setting: Setting) -> Array:
+    """Directions of symmetries within each τ where they are eigenvectors: their eigenvalue is the shift."""
+    return np.where(setting.taus >= abs(setting.shift), len(setting.rows), 0)
+
+
+def by_pairs(setting: Setting, limit: int) -> Route:
+    """By all eigenpairs with |λ| > τ.
+
+    Args:
+        setting: what is counted.
+        limit: products of a search. Where symmetries are no eigenvectors, as of a Hessian where the gradient is not 0,
+            there is a second search on what is orthogonal to them.
+
+    Returns:
+        The counts, and how far they reach.
+    """
+    options = {"limit": limit, "memory": setting.memory, "seed": setting.seed}
+    found = outside(setting.matrix, setting.tau, **options)
+    count = found.count(setting.taus)
+    less = count.without(_null(setting))
+    if len(setting.rows) and setting.kind == "hessian":
+        rest = _Aside(setting.matrix, setting.rows)
+        less = outside(rest, setting.tau, **options).count(setting.taus).without(len(setting.rows))
+    scale = float(np.abs(found.values).max(initial=0.0))
+    left = scalar(found.rest, "nat", "largest |λ| that the pairs found leave")
+    return Route(count, less, scale, {"pairs_rest": left})
+
+
+class _Aside:
+    """A matrix on what is orthogonal to orthonormal rows; 0 on these."""
+
+    def __init__(self, matrix: Matrix, rows: Tensor) -> None:
+        self.matrix, self.rows, self.like, self.matvecs = matrix, rows, matrix.like, 0
+
+    @property
+    def size(self) -> int:
+        return self.matrix.size
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        self.matvecs += len(vectors)
+        found: Tensor = self._project(self.matrix(self._project(vectors.double()).to(self.like)).double()).to(self.like)
+        return found
+
+    def _project(self, vectors: Tensor) -> Tensor:
+        return vectors - (vectors @ self.rows.T) @ self.rows

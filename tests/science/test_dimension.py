@@ -1,0 +1,133 @@
+"""The dimension at a point and along a path, against the Hessian written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.results import stack
+from rashomon_cli.science.dimension import dimension
+from rashomon_cli.science.problem import Point, squared_error
+from rashomon_cli.science.spectra.along import along
+from rashomon_cli.science.spectra.generators import generators
+from rashomon_cli.sources.models.mlp import mlp
+
+TAU = {"epsilon": 0.01, "step": 1.0}
+
+
+def values(result):
+    return {name: variable.values.tolist() for name, variable in result.variables.items()}
+
+
+def complement(problem, point, hessian):
+    rows = generators(problem, point, *next(iter(problem.train))).rows()
+    rest = torch.linalg.svd(rows)[2][len(rows) :]
+    return rest @ hessian @ rest.T
+
+
+def within(matrix, taus):
+    sizes = torch.linalg.eigvalsh(matrix).abs().numpy()
+    return np.array([(sizes <= tau).sum() for tau in np.atleast_1d(taus)])
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn", "fisher"])
+def test_every_route_s_interval_has_the_dense_count_with_and_without_symmetries(mlp_case, dense, kind):
+    problem, point = mlp_case
+    found = values(dimension(problem, point, batches=problem.train, kind=kind, **TAU))
+    assert found["tau"] == pytest.approx(0.02)
+    assert found["dimension_symmetries"] == 16
+    assert found["dimension_low"] <= found["dimension"] <= found["dimension_high"]
+    assert found["dimension_agrees"]
+    assert found["dimension_resolved"]
+    taus = np.array(found["dimension_curve_taus"])
+    if kind == "hessian":
+        hessian = dense(problem, point)
+        apart = complement(problem, point, hessian)
+        for name, true in (("dimension", within(hessian, taus)), ("dimension_less_symmetries", within(apart, taus))):
+            for route in ("gram", "top", "quadrature"):
+                assert (np.array(found[f"{name}_curve_{route}_low"]) <= true).all(), (name, route)
+                assert (np.array(found[f"{name}_curve_{route}_high"]) >= true).all(), (name, route)
+            assert found[name] == within(hessian if name == "dimension" else apart, 0.02)[0]
+        assert found["dimension_route"] == "top"
+        assert found["gram_residual"] > 0
+    else:
+        assert found["dimension_route"] == "gram"
+        assert found["dimension"] - 16 == found["dimension_less_symmetries"]
+    assert found["gram_rank_ratio"] == 130 * (1 if kind == "fisher" else 2) / len(point.theta)
+    assert (
+        found["dimension_gram_refused"] == found["dimension_top_refused"] == found["dimension_quadrature_refused"] == ""
+    )
+
+
+def test_a_penalty_is_added(mlp_case, dense):
+    problem, point = mlp_case
+    problem = replace(problem, weight_decay=0.015)
+    found = values(dimension(problem, point, batches=problem.train, with_decay=True, routes=["top", "gram"], **TAU))
+    hessian = dense(problem, point) + 0.015 * torch.eye(len(point.theta), dtype=torch.float64)
+    assert found["dimension"] == within(hessian, 0.02)[0]
+    lifted = {**TAU, "epsilon": 0.005}
+    found = values(dimension(problem, point, batches=problem.train, kind="ggn", with_decay=True, **lifted))
+    assert found["dimension"] == found["dimension_low"] == found["dimension_less_symmetries"] == 0
+
+
+def test_layers_are_a_principal_block(mlp_case, dense):
+    problem, point = mlp_case
+    layer = problem.layout.names[0].rpartition(".")[0]
+    size = sum(n for name, n in zip(problem.layout.names, problem.layout.sizes) if name.startswith(layer))
+    block = dense(problem, point)[:size, :size]
+    found = values(dimension(problem, point, batches=problem.train, layers=layer, routes=["top"], **TAU))
+    assert found["dimension"] == within(block, 0.02)[0]
+    assert found["dimension_symmetries"] == 0
+
+
+def test_symmetries_can_be_left(mlp_case):
+    problem, point = mlp_case
+    found = values(dimension(problem, point, batches=problem.train, routes=["top"], symmetries=False, **TAU))
+    assert found["dimension_symmetries"] == 0
+    assert found["dimension"] == found["dimension_less_symmetries"]
+    assert found["dimension_symmetries_lacking"] == "not asked for"
+
+
+def bumpy(outputs, targets):
+    return outputs.sin().sum(1)
+
+
+def test_a_route_that_cannot_be_gone_is_named_and_the_others_are_taken(make):
+    torch.manual_seed(0)
+    problem = make(nn.Linear(3, 2), torch.randn(20, 3), torch.zeros(20), loss=bumpy)
+    point = Point(problem.layout.flatten(dict(problem.module.named_parameters())), {})
+    found = values(dimension(problem, point, batches=problem.train, routes=["gram", "top"], **TAU))
+    assert "not convex" in found["dimension_gram_refused"]
+    assert found["dimension_route"] == "top"
+    with pytest.raises(Refused, match="not convex"):
+        dimension(problem, point, batches=problem.train, routes=["gram"], **TAU)
+
+
+@pytest.fixture
+def path(make):
+    """Points of a network from one that fits its targets without curvature in most directions to a random one."""
+    torch.manual_seed(0)
+    problem = make(mlp((4,), 1, width=6, depth=1), torch.randn(12, 4), torch.randn(12, 1), loss=squared_error)
+    theta = problem.layout.flatten(dict(problem.module.named_parameters()))
+    return problem, [Point(scale * theta, {}, t) for t, scale in ((0.0, 0.05), (0.5, 0.05), (1.0, 3.0))]
+
+
+@pytest.mark.parametrize("routes", [["top"], ["quadrature"], ["top", "quadrature"]])
+def test_along_a_path_points_are_compared_with_the_first(path, routes):
+    problem, points = path
+    found = [dimension(problem, p, batches=problem.train, routes=routes, probes=16, **TAU) for p in points]
+    change = values(along(stack(found, "t")))
+    for name in ("dimension", "dimension_less_symmetries"):
+        assert change[f"{name}_change"][:2] == pytest.approx([0, 0])
+        assert change[f"{name}_differs"][:2] == [False, False]
+    exact = [result.variables["dimension"].values.item() for result in found]
+    if "top" in routes:
+        assert change["dimension_change"][2] == exact[2] - exact[0]
+        assert change["dimension_change_low"][2] == change["dimension_change_high"][2] == exact[2] - exact[0]
+    assert change["dimension_differs"][2]
+    assert change["dimension_constant"].startswith("not constant: another than at t = 0 at t = 1; first by -")
