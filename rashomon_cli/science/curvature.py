@@ -15,7 +15,9 @@ from rashomon_cli.core.results import Result, Variable, scalar
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.estimates import MeanVector
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
-from rashomon_cli.science.products import largest_eigenvalue, products
+from rashomon_cli.science.products import products
+from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.pairs import extreme
 
 
 def directional(
@@ -79,12 +81,12 @@ def directional(
         found["path_curvature"] = scalar(value * speed**2, "nat", "θ'ᵀHθ' of the path", error * speed**2)
         found["path_gradient_bending"] = scalar(bending, "nat", "∇L·θ'' of the path", bending_error)
     if eigenvalue_batches is not None:
-        top, residual, used = largest_eigenvalue(problem, point, eigenvalue_batches, seed, 1e-2, tick)
-        found["eigenvalue_max"] = scalar(top + shift, "nat", "largest Hessian eigenvalue, on fewer examples")
+        hessian = Curvature(problem, point, eigenvalue_batches, tick=tick)
+        top = extreme(hessian, 1, 0, tolerance=1e-2, check=False, seed=seed).top
+        largest, residual, spent = float(top.values[0]) + shift, float(top.residuals[0]), np.asarray(hessian.matvecs)
+        found["eigenvalue_max"] = scalar(largest, "nat", "largest Hessian eigenvalue, on fewer examples")
         found["eigenvalue_max_residual"] = scalar(residual, "nat", "residual of the largest eigenvalue")
-        found["eigenvalue_max_products"] = Variable(
-            (), np.asarray(used), "1", "products spent on the largest eigenvalue"
-        )
+        found["eigenvalue_max_products"] = Variable((), spent, "1", "products spent on the largest eigenvalue")
     return Result(found)
 
 

@@ -8,17 +8,18 @@ start, off the vectors found, looks for more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, from_numpy
 
-from rashomon_cli.core.results import Array, Result, Variable
+from rashomon_cli.core.results import Array, Result, Variable, scalar
 from rashomon_cli.science.spectra.matrices import Matrix
 from rashomon_cli.science.spectra.ritz import Ritz, Spent
 from rashomon_cli.science.spectra.search import End, allowed, attainable, least_products, search, wanted
+from rashomon_cli.science.spectra.subspaces import share
 
 TOLERANCE = 0.05
 LIMIT = 150
@@ -55,8 +56,16 @@ class Extremes:
     bottom: Pairs
     matvecs: int
 
-    def result(self) -> Result:
-        """Eigenvalues and residuals as variables, eigenvectors as tensors ``vectors_top`` and ``vectors_bottom``."""
+    def result(self, directions: Mapping[str, Tensor] | None = None) -> Result:
+        """What is published.
+
+        Args:
+            directions: vectors (n,) by name, such as a path's tangent.
+
+        Returns:
+            Eigenvalues, their residuals, how many converged, and ``top_share_<name>``, the share of each direction's
+            squared length in the top subspace; eigenvectors as tensors ``vectors_top`` and ``vectors_bottom``.
+        """
         found = {"matvecs": Variable((), np.asarray(self.matvecs), "1", "products of the matrix with one vector")}
         tensors = {}
         for end, size, pairs in (("top", "largest", self.top), ("bottom", "smallest", self.bottom)):
@@ -67,6 +76,9 @@ class Extremes:
                 converged = np.asarray(int(pairs.converged.sum()))
                 found[f"converged_{end}"] = Variable((), converged, "1", f"how many of the {words} converged")
                 tensors[f"vectors_{end}"] = pairs.vectors.cpu().numpy()
+        for name, direction in (directions or {}).items() if len(self.top.values) else ():
+            inside = share(direction, self.top.vectors)
+            found[f"top_share_{name}"] = scalar(inside, "1", f"share of the {name} direction in the top subspace")
         return Result(found, tensors)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy.linalg import subspace_angles
 from torch import Tensor
 
+from rashomon_cli.core.results import Result, series
 from rashomon_cli.science.spectra.deflation import orthonormal
 
 _VANISHED = 1e-6
@@ -31,6 +34,26 @@ def overlap(first: Tensor, second: Tensor) -> float:
         return math.nan
     angles = subspace_angles(*(rows.double().cpu().numpy().T for rows in (first, second)))
     return float(np.square(np.cos(angles)).mean())
+
+
+def turning(subspaces: Sequence[Tensor]) -> Result:
+    """How a subspace turns along a path.
+
+    Args:
+        subspaces: rows (k, n) at each position (T of them).
+
+    Returns:
+        ``top_overlap_start`` along ``t``, the :func:`overlap` with the first, and ``top_overlap_next`` along ``step``,
+        from each position to the next.
+    """
+    start = [overlap(subspaces[0], rows) for rows in subspaces]
+    following = [overlap(rows, after) for rows, after in itertools.pairwise(subspaces)]
+    words = "overlap of the top subspace with that"
+    found = {
+        "top_overlap_start": series("t", start, "1", f"{words} at the start"),
+        "top_overlap_next": series("step", following, "1", f"{words} at the next position"),
+    }
+    return Result(found)
 
 
 def share(vector: Tensor, rows: Tensor) -> float:

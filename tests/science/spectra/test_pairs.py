@@ -172,7 +172,8 @@ def test_a_networks_hessian(case, dense):
 def test_what_is_published(symmetric):
     matrix, _ = symmetric(outlying())
     found = extreme(matrix, 4, 2)
-    result = found.result()
+    result = found.result({"tangent": 2 * found.top.vectors[1] + 2 * found.bottom.vectors[0]})
+    assert float(result.variables["top_share_tangent"].values) == pytest.approx(0.5, rel=1e-4)
     assert result.variables["eigenvalues_top"].values == pytest.approx(found.top.values)
     assert result.variables["residuals_bottom"].dims == ("bottom",)
     assert result.variables["matvecs"].values == found.matvecs

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rashomon_cli.science.spectra.subspaces import overlap, share, without
+from rashomon_cli.science.spectra.subspaces import overlap, share, turning, without
 
 
 def test_planes_that_share_a_line_and_lean_by_30_degrees():
@@ -26,6 +26,13 @@ def test_random_subspaces_overlap_by_the_larger_share_of_the_space():
     found = [overlap(torch.randn(3, 30, generator=rng), torch.randn(6, 30, generator=rng)) for _ in range(100)]
     # the share of a random unit vector in 6 of 30 dimensions is Beta(3, 12); 3 × 100 of them, nearly independent
     assert sum(found) / 100 == pytest.approx(6 / 30, abs=4 * math.sqrt(3 * 12 / 15**2 / 16 / 300))
+
+
+def test_a_line_that_turns_by_30_degrees_a_step():
+    lines = [torch.tensor([[math.cos(a), math.sin(a)]], dtype=torch.float64) for a in (0, math.pi / 6, math.pi / 3)]
+    found = turning(lines).variables
+    assert found["top_overlap_start"].values == pytest.approx([1, 0.75, 0.25])
+    assert found["top_overlap_next"].values == pytest.approx([0.75, 0.75])
 
 
 def test_the_share_of_a_vector_in_a_subspace():
