@@ -81,21 +81,26 @@ class Result:
 def stack(results: Sequence[Result], dim: str) -> dict[str, Variable]:
     """Join the same variables of several results along a new first dimension.
 
-    A variable that some results lack (a direction that does not exist at a point) is filled with NaN there.
+    A variable that some results lack (a direction that does not exist at a point) is filled with NaN there, words with
+    empty ones.
 
     Args:
         results: one per position along ``dim``.
         dim: name of the new dimension.
 
     Returns:
-        Every variable that occurs in any result, with ``dim`` in front.
+        Every variable that occurs in any result, with ``dim`` in front; coordinates, such as the names of layers, are
+        those of the first result.
     """
     names = dict.fromkeys(name for result in results for name in result.variables)
     joined: dict[str, Variable] = {}
     for name in names:
         found = [result.variables.get(name) for result in results]
         model = next(variable for variable in found if variable is not None)
-        blank = np.full(np.shape(model.values), np.nan)
+        if model.dims == (name,):
+            joined[name] = model
+            continue
+        blank = np.full(np.shape(model.values), "" if np.asarray(model.values).dtype.kind in "UO" else np.nan)
         values = np.stack([blank if v is None else v.values for v in found])
         stderr = None
         if any(v is not None and v.stderr is not None for v in found):

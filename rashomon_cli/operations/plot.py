@@ -45,6 +45,10 @@ Name = Literal[
     "width",
     "machinery",
     "sweep",
+    "spectrum",
+    "dimension",
+    "reach",
+    "llc",
 ]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
 
@@ -143,12 +147,17 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
     """Every figure that the groups allow, by its name; a heat map's name ends in that of its data."""
     from rashomon_cli.figures import (
         curvature,
+        density,
+        dimension,
         ensemble,
         graph,
         heatmap,
+        llc,
         machinery,
         profile,
+        reach,
         simplex,
+        spectrum,
         spokes,
         sweep,
         training,
@@ -161,7 +170,7 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
     figures = {
         "training": training.curves(groups.get("training", {})),
         "guard": training.guard(groups.get("guard", {})),
-        "density": training.density(groups.get("layers", {})),
+        "density": training.density(groups.get("layers", {})) or density.density(probe),
         "profile": profile.profile(paths, groups.get("segments")),
         "curvature": curvature.curvature(probe),
     }
@@ -175,6 +184,12 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
         "width": width.width(probe),
         "machinery": machinery.machinery(probe),
         "sweep": sweep.sweep(groups.get("sweep", {})),
+    }
+    figures |= {
+        "spectrum": spectrum.spectrum(probe),
+        "dimension": dimension.dimension(probe),
+        "reach": reach.reach(probe),
+        "llc": llc.llc(probe),
     }
     figures |= {f"heatmap-{data}": heatmap.heatmap(group, data) for data, group in groups.items()}
     return {name: figure for name, figure in figures.items() if figure is not None}

@@ -110,7 +110,7 @@ def plan(context: Context, config: ProbeConfig, settings: Mapping[str, Config] |
         },
         carry_out=work.carry_out,
         parents=[subject.parent("subject"), *(p for planned in work.gathered.values() for p in planned.parents)],
-        fingerprints={n: f for planned in work.gathered.values() for n, f in planned.fingerprints.items()},
+        fingerprints=work.fingerprints,
     )
 
 

@@ -5,18 +5,18 @@ Each takes the same description of the matrix. By layer it is asked of the diago
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rashomon_cli.core.results import Result, Variable, series, stack
+from rashomon_cli.core.results import Array, Result, Variable, series, stack
 from rashomon_cli.science import second_opinion
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.pyhessian_backend import PyHessian
-from rashomon_cli.science.spectra import pairs, slq, traces
+from rashomon_cli.science.spectra import pairs, slq, subspaces, traces
 from rashomon_cli.science.spectra.blocks import layers as layers_of
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
@@ -104,8 +104,9 @@ def top(
 
     Returns:
         ``eigenvalues_top``, ``residuals_top``, ``eigenvalues_bottom``, ``residuals_bottom``, ``converged_top``,
-        ``converged_bottom`` and ``matvecs``; on a path ``tangent_in_top``, the share of the squared
-        tangent in the span of the top eigenvectors; those as tensors ``vectors_top`` and ``vectors_bottom``.
+        ``converged_bottom`` and ``matvecs``; of the whole matrix on a path ``top_share_<name>``, the share of each
+        direction's squared length in the span of the top eigenvectors; those as tensors ``vectors_top`` and
+        ``vectors_bottom``.
 
     Raises:
         UsageError: if no layer matches.
@@ -116,17 +117,24 @@ def top(
             return second_opinion.eigenvalues(matrix, count, seed=seed)
         least = pairs.products(min(count, matrix.size), min(bottom, matrix.size), check=False)
         found = pairs.extreme(matrix, count, bottom, tolerance=tolerance, limit=max(limit, least), seed=seed)
-        return _padded(found.result(), {"top": count, "bottom": bottom})
+        directions = point.directions if matrix.size == problem.layout.total else {}
+        return _padded(found.result(directions), {"top": count, "bottom": bottom})
 
-    found = asked.each(problem, point, measure, tick)
-    tangent, rows = point.directions.get("tangent"), found.tensors.get("vectors_top")
-    if tangent is None or rows is None or rows.shape[1] != tangent.numel():
-        return found
-    from rashomon_cli.science.spectra.subspaces import share
+    return asked.each(problem, point, measure, tick)
 
-    inside = share(tangent, torch.from_numpy(np.asarray(rows)).to(tangent))
-    words = "share of the squared tangent in the span of the top eigenvectors"
-    return Result({**found.variables, "tangent_in_top": Variable((), np.asarray(inside), "1", words)}, found.tensors)
+
+def turning(tensors: Sequence[Mapping[str, Array]]) -> Result:
+    """How the top subspace of the whole matrix turns along a path.
+
+    Args:
+        tensors: of :func:`top` at each point.
+
+    Returns:
+        What :func:`~rashomon_cli.science.spectra.subspaces.turning` says; nothing where there are no such vectors.
+    """
+    if not all("vectors_top" in each for each in tensors):
+        return Result()
+    return subspaces.turning([torch.from_numpy(np.array(each["vectors_top"])) for each in tensors])
 
 
 def trace(
@@ -207,7 +215,9 @@ def density(
         if isinstance(matrix, PyHessian):
             seen = second_opinion.density(matrix, probes, min(steps, matrix.size), seed=seed)
         else:
-            known = pairs.leading(matrix, min(deflate, matrix.size - 1), seed=seed).vectors if deflate else None
+            count = min(deflate, matrix.size - 1)
+            limit = max(pairs.LIMIT, pairs.products(count))
+            known = pairs.leading(matrix, count, limit=limit, seed=seed).vectors if count else None
             space = Complement(matrix) if known is None else Complement(matrix, known)
             seen = slq.density(space, probes, steps, seed=seed)
         spent = Variable((), np.asarray(matrix.matvecs), "1", "products of the matrix with one vector")

@@ -33,6 +33,15 @@ def test_a_direction_that_a_point_lacks_is_nan_there():
     np.testing.assert_array_equal(joined["y"].stderr, [np.nan, 0.5, np.nan])
 
 
+def test_words_that_a_point_lacks_are_empty_there_and_coordinates_stay():
+    one = {"route": Variable((), np.asarray("gram")), "kind": series("k", ["a", "bcd"])}
+    layers = {"layer": series("layer", ["a", "b"]), "x": series("layer", [1, 2])}
+    joined = stack([Result(layers), Result({**one, **layers})], "t")
+    assert joined["route"].values.tolist() == ["", "gram"]
+    assert joined["kind"].values.tolist() == [["", ""], ["a", "bcd"]]
+    assert (joined["layer"].dims, joined["x"].dims) == (("layer",), ("t", "layer"))
+
+
 @given(st.integers(0, 2**40), st.text(max_size=5), st.integers(0, 10**6))
 def test_seeds_are_determined_and_fit_torch(seed, purpose, epoch):
     assert derive(seed, purpose, epoch) == derive(seed, purpose, epoch)

@@ -15,7 +15,8 @@ from rashomon_cli.core.specs import parse_reference
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.predictions import Images, check_input, data_of, images_of
+from rashomon_cli.operations.predictions import data_of
+from rashomon_cli.operations.probing.others import Other, blamed
 from rashomon_cli.operations.probing.points import Places, Sample
 from rashomon_cli.operations.quantities import Gathering, Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
@@ -37,16 +38,14 @@ class Planned:
         settings: its options.
         positions: on the path.
         against: models beside the path.
-        images: other data.
-        source: where they come from.
+        other: other data, if it names some.
     """
 
     quantity: Quantity
     settings: Config
     positions: Sequence[float]
     against: Sequence[subjects.Subject]
-    images: Images | None
-    source: data.Source | None
+    other: Other | None
 
     @property
     def gathering(self) -> Gathering:
@@ -55,21 +54,10 @@ class Planned:
         return self.quantity.gathering
 
     @property
-    def record(self) -> dict[str, Any]:
-        """The settings as JSON values, other data by their canonical name."""
-        found = self.settings.record()
-        return found | ({str(self.gathering.other): str(self.source.spec)} if self.source else {})
-
-    @property
     def parents(self) -> list[Parent]:
         """The models beside the path, with their roles, ``against-1`` and so on."""
         role = str(self.gathering.against).removeprefix(f"{self.quantity.name}_")
         return [model.parent(f"{role}-{number}") for number, model in enumerate(self.against, 1)]
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Digest of the other data."""
-        return {f"{self.quantity.name}:{self.source.spec}": self.source.fingerprint} if self.source else {}
 
     def steps(self, context: Context, subject: subjects.Subject, refresh_samples: Samples, float64: bool) -> list[Step]:
         """What it costs, by the problem of each model."""
@@ -79,7 +67,7 @@ class Planned:
         for run, count, place in looked:
             kept = data_of(run)
             sizes = Sizes(int(kept["train_count"]), int(kept["test_count"]))
-            sizes = replace(sizes, other=len(self.images.inputs) if self.images else 0)
+            sizes = replace(sizes, other=len(self.other.images.inputs) if self.other else 0)
             problem = next(iter(subjects.problems_of(context, run, float64)))
             for step in self.gathering.steps(self.settings, sizes):
                 title = f"{self.quantity.name}: {step.title} at {place}"
@@ -119,7 +107,7 @@ class Planned:
             if {n: v.shape for n, v in kept.tensors.items()} != {n: v.shape for n, v in seen[0].tensors.items()}:
                 raise Refused(f"{model.label} and {places.subject.label} give outputs of different shapes", _OTHERS)
             beside.append(kept)
-        sample = Sample(places.loaded, places.seed, self.images)
+        sample = Sample(places.loaded, places.seed, self.other and self.other.images)
         arguments = self.quantity.arguments(self.settings, sample)
         found: Result = self.quantity.load()(
             places.loaded.problem, places.path, self.positions, seen, beside, **arguments
@@ -131,34 +119,29 @@ class Planned:
 
         Raises:
             Refused: if it fails on the data, or what it gives is not finite.
-            OutOfMemoryError: as it is.
-            Exception: of a model on data of its own, as it is.
         """
-        import torch
-
-        arguments = self.gathering.arguments(self.settings, Sample(loaded, places.seed, self.images))
-        try:
+        sample = Sample(loaded, places.seed, self.other and self.other.images)
+        arguments = self.gathering.arguments(self.settings, sample)
+        with blamed(self.other, label):
             found = self.gathering.load()(loaded.problem, point, tick=places.context.progress.tick, **arguments)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # of the user's model, as on a token that it has no embedding for
-            if self.images is None:
-                raise
-            flag = flag_of(str(self.gathering.other))
-            raise Refused(f"{label} fails on {self.images.spec}: {error}", f"measure without {flag}") from error
         if not all(np.isfinite(values).all() for values in found.tensors.values()):
             raise Refused(f"{label} gives outputs that are not finite", "measure a path without it")
         return found
 
 
 def prepare(
-    context: Context, quantity: Quantity, settings: Config, subject: subjects.Subject, ts: Sequence[float], seed: int
+    context: Context,
+    quantity: Quantity,
+    settings: Config,
+    subject: subjects.Subject,
+    ts: Sequence[float],
+    other: Other | None,
 ) -> Planned:
-    """Look up the models and the data that a quantity names beside the path, without importing torch.
+    """Look up the models that a quantity names beside the path, without importing torch.
 
     Raises:
         UsageError: if a name does not exist, is no model, or occurs twice.
-        Refused: if a model or the data do not fit the path.
+        Refused: if a model does not fit the path.
     """
     gathering = quantity.gathering
     assert gathering is not None
@@ -176,13 +159,7 @@ def prepare(
                 raise UsageError(f"{flag} names {model.label} twice", f"name different models: {_OTHERS}")
             _check_model(context, model, subject)
             against.append(model)
-    images = source = None
-    if gathering.other is not None and getattr(settings, gathering.other) is not None:
-        source = context.source(getattr(settings, gathering.other))
-        samples: Samples = "all" if gathering.samples is None else getattr(settings, gathering.samples)
-        images = images_of(source, source.load(context.store.cache), samples, seed)
-        check_input(images, subject, flag_of(gathering.other))
-    return Planned(quantity, settings, positions, against, images, source)
+    return Planned(quantity, settings, positions, against, other)
 
 
 def _check_model(context: Context, model: subjects.Subject, subject: subjects.Subject) -> None:

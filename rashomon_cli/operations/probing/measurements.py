@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Array, Metric, Result, Variable, scalar, series, stack
+from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.probing import gatherings
+from rashomon_cli.operations.probing import gatherings, others
 from rashomon_cli.operations.probing.gatherings import Planned
+from rashomon_cli.operations.probing.joining import together
+from rashomon_cli.operations.probing.others import Other
 from rashomon_cli.operations.probing.points import Places, Sample
 from rashomon_cli.operations.quantities import Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
@@ -52,16 +54,26 @@ class Work:
     float64: bool
 
     @cached_property
+    def others(self) -> dict[str, Other | None]:
+        """Other data that quantities look at, by name; looked up once.
+
+        Raises:
+            UsageError: if a name does not exist.
+            Refused: if data do not fit.
+        """
+        return {q.name: others.prepare(self.context, q, self.of(q), self.subject, self.seed) for q in self.chosen}
+
+    @cached_property
     def gathered(self) -> dict[str, Planned]:
         """What quantities look at models of their own, by name; looked up once.
 
         Raises:
             UsageError: if a name does not exist.
-            Refused: if a model or data do not fit.
+            Refused: if a model does not fit.
         """
         places = [t for t in self.ts if t is not None]
         return {
-            q.name: gatherings.prepare(self.context, q, self.of(q), self.subject, places, self.seed)
+            q.name: gatherings.prepare(self.context, q, self.of(q), self.subject, places, self.others[q.name])
             for q in self.chosen
             if q.gathering is not None
         }
@@ -83,9 +95,14 @@ class Work:
         return self.settings.get(quantity.name) or quantity.settings()
 
     def record(self, quantity: Quantity) -> dict[str, Any]:
-        """The settings of a quantity as JSON values."""
-        planned = self.gathered.get(quantity.name)
-        return self.of(quantity).record() if planned is None else planned.record
+        """The settings of a quantity as JSON values, other data by their canonical name."""
+        other = self.others[quantity.name]
+        return self.of(quantity).record() | ({} if other is None else other.record)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Digests of the other data."""
+        return {name: digest for other in self.others.values() if other for name, digest in other.fingerprints.items()}
 
     def steps(self) -> list[Step]:
         """What it costs."""
@@ -97,7 +114,7 @@ class Work:
         steps = [
             replace(step, title=f"{step.title} at {place}", forward_passes=points * step.forward_passes)
             for q in self.chosen
-            for step in q.steps(self.of(q), sizes)
+            for step in q.steps(self.of(q), replace(sizes, other=self._counted(q)))
         ]
         if on_path and any(q.gathering is None for q in self.chosen):
             refreshed = points * taken(self.refresh_samples, sizes.train)
@@ -110,25 +127,29 @@ class Work:
         """Measure, and publish a run of kind ``measurement``."""
         context, subject = self.context, self.subject
         places = Places.of(context, subject, self.refresh_samples, self.seed, self.float64)
-        sample = Sample(places.loaded, self.seed)
         context.progress.start("probe", sum(s.forward_passes for s in self.steps()) // problems.EVALUATION_BATCH)
-        results = self._at_points(job, places, sample)
-        variables = _joined(results, self.ts, subject)
-        vectors = {name: value for result in results for name, value in result.tensors.items()}
+        points = self._at_points(job, places)
+        found: dict[str, Mapping[str, Variable]] = {}
         metrics: dict[str, Metric] = {"batchnorm": "stored" if places.path is None else "refreshed"}
-        if subject.run.kind == "path" and subject.t is None:
-            for quantity in self.chosen:
-                variables |= quantity.summarise(variables)
-        positions = [t for t in self.ts if t is not None]
-        for quantity in (q for q in self.chosen if q.subject == "path"):
+        for quantity in self.chosen:
+            if quantity.subject == "point":
+                found[quantity.name] = self._joined(quantity, points[quantity.name])
+                continue
             planned = self.gathered.get(quantity.name)
-            if planned is not None:
-                found = planned.measure(job, places)
-            else:
-                found = quantity.load()(places.path, positions, **quantity.arguments(self.of(quantity), sample))
-            metrics |= found.metrics
-            kept = found.variables
-            variables |= kept if subject.t is None else {name: _only(v) for name, v in kept.items()}
+            result = self._along(quantity, places) if planned is None else planned.measure(job, places)
+            metrics |= result.metrics
+            found[quantity.name] = result.variables
+            if not self._whole:
+                found[quantity.name] = {name: _only(variable) for name, variable in result.variables.items()}
+        vectors = {
+            f"{index}/{name}/{key}": value
+            for name, results in points.items()
+            for index, result in enumerate(results)
+            for key, value in result.tensors.items()
+        }
+        variables = together(found)
+        if subject.t is not None:
+            variables["t"] = scalar(subject.t, "1", "position on the path, t")
         if any("t" in variable.dims for variable in variables.values()):
             variables["t"] = series("t", np.array(self.ts), "1", "position on the path, t")
         return job.publish(
@@ -142,37 +163,50 @@ class Work:
             **context.details(places.device),
         )
 
-    def _at_points(self, job: Job, places: Places, sample: Sample) -> list[Result]:
-        """What is measured at each point; the values of an interrupted call are taken over."""
-        results: list[Result] = []
+    @property
+    def _whole(self) -> bool:
+        """Whether the subject is a whole path."""
+        return self.subject.run.kind == "path" and self.subject.t is None
+
+    def _counted(self, quantity: Quantity) -> int:
+        """Number of examples of other data."""
+        other = self.others[quantity.name]
+        return 0 if other is None else len(other.images.inputs)
+
+    def _sample(self, quantity: Quantity, places: Places) -> Sample:
+        """The examples of a quantity."""
+        other = self.others[quantity.name]
+        return Sample(places.loaded, self.seed, None if other is None else other.images)
+
+    def _at_points(self, job: Job, places: Places) -> dict[str, list[Result]]:
+        """What each quantity measures at each point; the values of an interrupted call are taken over."""
+        chosen = [q for q in self.chosen if q.subject == "point"]
+        found: dict[str, list[Result]] = {quantity.name: [] for quantity in chosen}
         for index, t in enumerate(self.ts):
-            merged: dict[str, Variable] = {}
-            tensors: dict[str, Array] = {}
             point: Point | None = None
-            for quantity in (q for q in self.chosen if q.subject == "point"):
+            for quantity in chosen:
                 kept = job.part(f"{quantity.name}-{index}")
                 if kept is None:
                     point = point or places.at(t)
-                    options = quantity.arguments(self.of(quantity), sample)
-                    kept = quantity.load()(places.loaded.problem, point, tick=self.context.progress.tick, **options)
+                    options = quantity.arguments(self.of(quantity), self._sample(quantity, places))
+                    with others.blamed(self.others[quantity.name], self.subject.label):
+                        kept = quantity.load()(places.loaded.problem, point, tick=self.context.progress.tick, **options)
                     job.save(f"{quantity.name}-{index}", kept)
-                spent = [each.get("matvecs") for each in (merged, kept.variables)]
-                merged |= kept.variables
-                if all(spent):
-                    merged["matvecs"] = replace(spent[0], values=sum(each.values for each in spent))
-                tensors |= {f"{index}/{quantity.name}/{name}": value for name, value in kept.tensors.items()}
-            results.append(Result(merged, tensors))
-        return results
+                found[quantity.name].append(kept)
+        return found
 
+    def _joined(self, quantity: Quantity, results: Sequence[Result]) -> Mapping[str, Variable]:
+        """The values of all points along t, and what follows from them; those of a single point as they are."""
+        if not self._whole:
+            return results[0].variables
+        variables = stack(results, "t")
+        return variables | quantity.summarise(variables, [result.tensors for result in results])
 
-def _joined(results: Sequence[Result], ts: Sequence[float | None], subject: subjects.Subject) -> dict[str, Variable]:
-    """The values of all points along t; those of a single point as they are."""
-    if subject.run.kind == "path" and subject.t is None:
-        return stack(results, "t")
-    variables = dict(results[0].variables)
-    if subject.t is not None:
-        variables["t"] = scalar(subject.t, "1", "position on the path, t")
-    return variables
+    def _along(self, quantity: Quantity, places: Places) -> Result:
+        """What a path quantity finds that looks at no models."""
+        positions = [t for t in self.ts if t is not None]
+        options = quantity.arguments(self.of(quantity), self._sample(quantity, places))
+        return quantity.load()(places.path, positions, **options)
 
 
 def _only(variable: Variable) -> Variable:

@@ -25,7 +25,7 @@ class Sample:
     Attributes:
         loaded: the problem.
         seed: of the probe.
-        images: other data, where a gathering names them.
+        images: other data, where a quantity names them.
     """
 
     loaded: problems.Loaded

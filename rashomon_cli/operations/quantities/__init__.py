@@ -5,6 +5,7 @@ from rashomon_cli.operations.quantities import (
     dimension,
     distance,
     ensemble,
+    flat,
     gradient,
     hvp,
     llc,
@@ -30,6 +31,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     density.QUANTITY,
     dimension.QUANTITY,
     reach.QUANTITY,
+    flat.QUANTITY,
     llc.QUANTITY,
 )
 

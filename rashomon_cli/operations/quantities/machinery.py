@@ -26,8 +26,8 @@ QUANTITY = Quantity(
         gather="rashomon_cli.science.machinery:look",
         arguments=lambda s, sample: {"test": sample("test", s.machinery_samples), "other": sample.other()},
         steps=lambda s, sizes: [Step("predictions and features", taken(s.machinery_samples, sizes.test) + sizes.other)],
-        other="machinery_ood",
-        samples="machinery_samples",
     ),
+    other="machinery_ood",
+    samples="machinery_samples",
     default=False,
 )

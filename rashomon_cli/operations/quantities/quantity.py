@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import Field
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Result, Variable
+from rashomon_cli.core.results import Array, Result, Variable
 from rashomon_cli.operations.plan import Step
 
 Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standard error need two
@@ -20,7 +20,7 @@ Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standa
 class Sizes:
     """How many examples there are, and how many directions a point has: those of a path, or none.
 
-    ``other`` counts the test examples of the other data that a gathering names.
+    ``other`` counts the test examples of the other data that a quantity names.
     """
 
     train: int
@@ -42,7 +42,7 @@ class Sampler(Protocol):
         ...
 
     def other(self) -> Any:
-        """Test examples of the other data that a gathering names, as the model takes them; None without any."""
+        """Test examples of the other data that a quantity names, as the model takes them; None without any."""
         ...
 
 
@@ -58,8 +58,6 @@ class Gathering:
         steps: (settings, sizes) → what one model costs; BatchNorm is refreshed besides.
         positions: settings → positions on the path; None takes those of ``--points``.
         against: the setting that names models beside the path; they become parents of the run.
-        other: the setting that names other data.
-        samples: the setting that says how many of their test examples are used.
     """
 
     gather: str
@@ -67,8 +65,6 @@ class Gathering:
     steps: Callable[[Any, Sizes], list[Step]]
     positions: Callable[[Any], Sequence[float]] | None = None
     against: str | None = None
-    other: str | None = None
-    samples: str | None = None
 
     def load(self) -> Callable[..., Result]:
         """Import the function that gathers."""
@@ -88,6 +84,9 @@ class Quantity:
         arguments: (settings, sampler) → keyword arguments of the function.
         steps: (settings, sizes) → what one point costs.
         summary: ``module:function`` of ``science``: variables of a point quantity, stacked along t → further ones.
+        turning: ``module:function`` of ``science``: tensors of a point quantity at each point → further variables.
+        other: the setting that names other data.
+        samples: the setting that says how many of their test examples are used.
         gathering: of a path quantity that looks at models; its function is then called with the problem, the path, the
             positions and what was gathered, and its arguments.
         default: whether it is measured where ``--what`` is left out.
@@ -101,6 +100,9 @@ class Quantity:
     arguments: Callable[[Any, Sampler], dict[str, Any]]
     steps: Callable[[Any, Sizes], list[Step]]
     summary: str | None = None
+    turning: str | None = None
+    other: str | None = None
+    samples: str | None = None
     gathering: Gathering | None = None
     default: bool = True
 
@@ -108,9 +110,20 @@ class Quantity:
         """Import the function that measures."""
         return _function(self.measure)
 
-    def summarise(self, variables: Mapping[str, Variable]) -> Mapping[str, Variable]:
-        """What follows from the values at all points together."""
-        return _function(self.summary)(variables).variables if self.summary else {}
+    def summarise(
+        self, variables: Mapping[str, Variable], tensors: Sequence[Mapping[str, Array]] = ()
+    ) -> dict[str, Variable]:
+        """What follows from the values at all points together.
+
+        Args:
+            variables: stacked along t.
+            tensors: of each point.
+
+        Returns:
+            Further variables.
+        """
+        found = dict(_function(self.summary)(variables).variables) if self.summary else {}
+        return found | (dict(_function(self.turning)(tensors).variables) if self.turning else {})
 
 
 def _function(place: str) -> Callable[..., Result]:

@@ -39,5 +39,6 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    turning="rashomon_cli.science.spectrum:turning",
     default=False,
 )

@@ -1,0 +1,75 @@
+"""Why flat directions are flat: symmetries, dead units, what the examples do not show, what the loss does not mind."""
+
+from __future__ import annotations
+
+from rashomon_cli.core.options import option
+from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import DecayConfig
+from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
+
+_DEFLATED = 10
+_SEARCH = 2 * _DEFLATED + 12
+_PARTS = 4  # of each direction, at most
+_YARDSTICKS = 2
+
+
+class FlatConfig(DecayConfig):
+    """Settings of ``flat``."""
+
+    flat_epsilon: float = option(0.05, "flat: rise of the loss ε that a step may bring.", unit="nat", gt=0)
+    flat_step: float = option(1.0, "flat: length r of that step; |λ| ≤ τ = 2ε/r² counts as flat.", gt=0)
+    flat_samples: Samples = option(500, "flat: training examples of the Hessian and of the outputs, or all.")
+    flat_near_null: int = option(16, "flat: directions that the Hessian calls flat.", ge=1, le=200)
+    flat_degree: int = option(100, "flat: degree of the filter, products with each direction.", ge=1)
+    flat_steps: int = option(300, "flat: products with each to tell what outputs do not show, at most.", ge=1)
+    flat_visible: float | None = option(
+        None, "flat: change of outputs per unit step that counts as none; what τ needs where left out.", gt=0
+    )
+    flat_ood: str | None = option(None, "flat: other data on which to see how predictions change, as mnist.")
+    flat_ood_samples: Samples = option(500, "flat: test examples of the other data, or all.")
+
+
+def _steps(settings: FlatConfig, sizes: Sizes) -> list[Step]:
+    sample, rows = taken(settings.flat_samples, sizes.train), settings.flat_near_null
+    moves = 1 + 2 * (_PARTS * rows + _YARDSTICKS)
+    return [
+        Step(f"flat: steepest pairs in about {_SEARCH} products", _SEARCH * sample, "product", vectors=1),
+        Step(
+            f"flat: {rows} directions in {settings.flat_degree} products each",
+            settings.flat_degree * sample,
+            "product",
+            vectors=rows,
+        ),
+        Step(
+            f"flat: what outputs do not show, {settings.flat_steps} products each at most",
+            settings.flat_steps * sample,
+            "product",
+            vectors=rows,
+        ),
+        Step("flat: changes of predictions", moves * (sample + sizes.other)),
+    ]
+
+
+QUANTITY = Quantity(
+    name="flat",
+    help="ledger of flat directions: symmetries, dead units, invisible on these data, invisible to the loss",
+    settings=FlatConfig,
+    subject="point",
+    measure="rashomon_cli.science.flatness:flat",
+    arguments=lambda s, sample: {
+        "batches": sample("train", s.flat_samples),
+        "other": sample.other(),
+        "tau": 2 * s.flat_epsilon / s.flat_step**2,
+        "near_null": s.flat_near_null,
+        "deflate": _DEFLATED,
+        "degree": s.flat_degree,
+        "visible": s.flat_visible,
+        "steps": s.flat_steps,
+        "with_decay": s.with_decay,
+        "seed": sample.seed,
+    },
+    steps=_steps,
+    other="flat_ood",
+    samples="flat_ood_samples",
+    default=False,
+)
