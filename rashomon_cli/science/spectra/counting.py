@@ -156,7 +156,7 @@ def low_rank(share: Array, size: int, probes: int, tail: float) -> Array:
     Returns:
         Ranks (m,).
     """
-    each = (probes * (size + 2) / 2 - 1) / size  # the two parameters of the Beta law, for each dimension
+    each = (probes * (size + 2) / 2 - 1) / max(size, 1)  # the two parameters of the Beta law, for each dimension
     low, high = np.zeros(len(share), dtype=np.int64), np.full(len(share), size, dtype=np.int64)
     while (low < high).any():
         middle = (low + high) // 2

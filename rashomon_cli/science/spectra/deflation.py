@@ -134,8 +134,8 @@ class Complement:
 
     def __init__(self, matrix: Matrix, vectors: Tensor | None = None, symmetry: Tensor | None = None) -> None:
         none = matrix.like.new_zeros(0, matrix.size, dtype=torch.float64)
-        first = none if symmetry is None else orthonormal(symmetry)
-        second = none if vectors is None else orthonormal(vectors, first)
+        first = none if symmetry is None else orthonormal(symmetry.to(none.device))
+        second = none if vectors is None else orthonormal(vectors.to(none.device), first)
         self.matrix, self.like, self.matvecs = matrix, matrix.like, 0
         self.rows = torch.cat([first, second])
         self.border = self._border(len(first))

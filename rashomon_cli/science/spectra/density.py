@@ -23,7 +23,8 @@ class Density:
     """What the probes saw, raw.
 
     Attributes:
-        alpha: diagonals of the probes' tridiagonal matrices (probes, steps); NaN beyond the steps that were taken.
+        alpha: diagonals of the probes' tridiagonal matrices (probes, steps); NaN beyond the steps that were taken, and
+            everywhere if all is known.
         beta: what couples each step to the next (probes, steps); 0 where the quadrature is exact.
         dimension: of the space that the probes were drawn from: n less the known directions.
         border: what is known of the others.
@@ -188,7 +189,7 @@ def smoothed(found: Density, grid: Array, width: float) -> tuple[Array, Array]:
 
 def _ends(found: Density) -> list[tuple[float, float]]:
     """The lowest and the highest eigenvalue that was seen, each with its residual."""
-    pairs = [ends(*pair) for pair in zip(found.alpha, found.beta, strict=True)]
+    pairs = [ends(*pair) for pair in zip(found.alpha, found.beta, strict=True) if steps_taken(pair[0])]
     values = found.border.values
     if len(values):
         coupling = float(np.sqrt(np.linalg.eigvalsh(found.border.outside)[-1].clip(0.0)))

@@ -35,7 +35,7 @@ def gauss(alpha: Array, beta: Array) -> tuple[Array, Array]:
         Nodes, increasing, and weights with sum 1; both (m,) for m steps taken.
     """
     steps = steps_taken(alpha)
-    return _rule(alpha[:steps], beta[: steps - 1])
+    return _rule(alpha[:steps], beta[: max(0, steps - 1)])
 
 
 def ends(alpha: Array, beta: Array) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -70,7 +70,7 @@ def bracket(alpha: Array, beta: Array, points: Array) -> tuple[Array, Array]:
     steps = steps_taken(alpha)
     nodes, weights = gauss(alpha, beta)
     diagonal, coupling = alpha[:steps], beta[:steps]
-    if coupling[-1] == 0:
+    if not coupling[-1:].any():
         total = _cumulative(weights)
         return total[np.searchsorted(nodes, points, "left")], total[np.searchsorted(nodes, points, "right")]
     corners, below = _radau(diagonal, coupling, points)
@@ -99,6 +99,8 @@ def _radau(alpha: Array, beta: Array, points: Array) -> tuple[Array, Array]:
 
 
 def _rule(diagonal: Array, coupling: Array) -> tuple[Array, Array]:
+    if not len(diagonal):
+        return diagonal, diagonal
     nodes, vectors = eigh_tridiagonal(diagonal, coupling)
     return nodes, vectors[0] ** 2
 

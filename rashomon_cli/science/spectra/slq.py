@@ -130,16 +130,17 @@ def density(
         progress: to go on from; see :func:`measure`.
 
     Returns:
-        What the probes saw.
+        What the probes saw; nothing if the known directions span the whole space, as these then say all.
 
     Raises:
-        ValueError: without a probe or a step, or if the known directions span the whole space.
+        ValueError: without a probe or a step.
     """
     space = matrix if isinstance(matrix, Complement) else Complement(matrix)
     if probes < 1 or steps < 1:
         raise ValueError(f"{probes} probes of {steps} steps: at least 1 of each")
-    if space.dimension < 1:
-        raise ValueError(f"{len(space.rows)} known directions span the whole space: nothing is left for probes")
+    if space.dimension == 0:
+        nothing = np.full((probes, steps), np.nan)
+        return finished(space, Progress(nothing, nothing), seed)
     state = progress or Progress(np.zeros((0, steps)), np.zeros((0, steps)))
     for _ in measure(space, probes, steps, seed=seed, memory=memory, progress=state):
         pass
