@@ -60,7 +60,8 @@ def directions(
         near_null: filtered near-null directions, see :func:`~rashomon_cli.science.spectra.filters.near_null`.
         random: directions uniform on the sphere, the same at every point.
         top: eigenvectors of the largest eigenvalues.
-        deflate: eigenvectors of the largest |λ| that near-null directions are kept away from, which sharpens them.
+        deflate: eigenvectors of the largest |λ|, above τ, that near-null directions are kept away from, which sharpens
+            them; where nothing else is left there are fewer.
         degree: of the filter's polynomial.
         given: further directions (m, P), of any length.
         seed: of what is drawn.
@@ -70,14 +71,19 @@ def directions(
     """
     before, blur = matrix.matvecs, math.nan
     rows: dict[str, Tensor] = {}
+    none = torch.zeros(0, matrix.size).to(point.theta)
     steep = max(top, deflate if near_null else 0)
-    pairs = leading(matrix, steep, seed=seed) if steep else None
-    if top and pairs is not None:
-        rows["top"] = _filled(pairs.vectors[torch.from_numpy(pairs.values > 0)][:top], top)
-    if near_null:
-        known = pairs.vectors[:deflate] if pairs is not None and deflate else None
-        found = filters.near_null(matrix, near_null, tau, degree=degree, known=known, seed=seed)
-        rows["near_null"], blur = found.vectors, found.blur
+    values, vectors = (np.zeros(0), none)
+    if steep:
+        pairs = leading(matrix, steep, seed=seed)
+        values, vectors = pairs.values, pairs.vectors
+    rows["top"] = _filled(vectors[torch.from_numpy(values > 0)][:top], top)
+    known = vectors[:deflate][torch.from_numpy(np.abs(values[:deflate]) > tau)]
+    there = min(near_null, matrix.size - len(known)) if np.isfinite(values).all() else 0
+    rows["near_null"] = _filled(none, near_null)
+    if there:
+        found = filters.near_null(matrix, there, tau, degree=degree, known=known, seed=seed)
+        rows["near_null"], blur = _filled(found.vectors, near_null), found.blur
     if "tangent" in point.directions or point.t is not None:
         rows["tangent"] = point.directions.get("tangent", torch.zeros_like(point.theta))[None]
     rows["random"] = random_units(point.theta, random, seed)
@@ -88,8 +94,8 @@ def directions(
     images, wide = matrix(units).double(), units.double()
     curvatures = (images * wide).sum(1)
     residuals = (images - curvatures[:, None] * wide).norm(dim=1)
-    there = wide.any(dim=1).cpu().numpy()
-    own, left = (np.where(there, each.cpu().numpy(), math.nan) for each in (curvatures, residuals))
+    exist = wide.any(dim=1).cpu().numpy()
+    own, left = (np.where(exist, each.cpu().numpy(), math.nan) for each in (curvatures, residuals))
     return Directions(units, kinds, own, left, blur, matrix.matvecs - before)
 
 

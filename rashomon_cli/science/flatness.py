@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Result, scalar, series
 from rashomon_cli.science.directions import directions
@@ -45,7 +49,7 @@ def flat(
         deflate: number of eigenvectors of the largest |λ| that they are kept away from.
         degree: of the filter's polynomial.
         visible: change of outputs per unit step up to which it counts as none; as much as τ needs where None.
-        steps: of Lanczos for each direction.
+        steps: of Lanczos for each direction, at most.
         step: distance over which changes of predictions are taken.
         with_decay: whether wd·I is added to the Hessian.
         seed: of what is drawn.
@@ -53,9 +57,10 @@ def flat(
 
     Returns:
         What :func:`~rashomon_cli.science.ledger.ledger` finds; along ``direction`` also ``flat_curvature`` = vᵀHv and
-        ``flat_residual``; besides ``flat_tau``, ``flat_blur``, ``flat_units_known``, 0 where the network's units could
-        not be told, so that what reads dead ones counts as invisible, and ``matvecs``, with those of the outputs. The
-        directions as the tensor ``vectors_near_null``.
+        ``flat_residual``; besides ``flat_tau``, ``flat_within``, the share of the directions with |vᵀHv| ≤ τ,
+        ``flat_blur``, ``flat_units_known``, 0 where the network's units could not be told, so that what reads dead ones
+        counts as invisible, and ``matvecs``, with those of the outputs. The directions as the tensor
+        ``vectors_near_null``. Where every eigenvalue is above τ there are fewer directions, or none: NaN.
 
     Raises:
         Refused: if the loss does not say which change of outputs τ needs.
@@ -87,7 +92,10 @@ def flat(
         seed=seed,
         tick=tick,
     )
+    there = chosen.curvatures[np.isfinite(chosen.curvatures)]
+    within = float((np.abs(there) <= tau).mean()) if there.size else math.nan
     found = {
+        "flat_within": scalar(within, "1", "share of the directions with |vᵀHv| ≤ τ"),
         "flat_tau": scalar(tau, "nat", "|λ| that counts as 0"),
         "flat_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
         "flat_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),

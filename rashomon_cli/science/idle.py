@@ -61,6 +61,10 @@ class Idle:
         """Number of independent directions."""
         return int(self.dead.sum()) + sum(trade.weights.numel() for trade in self.trades)
 
+    def unseen(self, vectors: Tensor) -> Tensor:
+        """The parts of vectors (k, P), float64, within the directions and the quiet parameters."""
+        return self.project(vectors) + vectors * (self.quiet & ~self.dead)
+
     def project(self, vectors: Tensor) -> Tensor:
         """The parts of vectors (k, P), float64, within the directions."""
         found = vectors * self.dead

@@ -9,13 +9,14 @@ space's share in their dimension.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rashomon_cli.core.results import Result, Variable, scalar, series
+from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.evaluation import standard_error
 from rashomon_cli.science.idle import Idle
@@ -31,6 +32,7 @@ KINDS = {
     "visible": "what changes outputs, but not the loss",
 }
 _LEAST_SHARE = 1e-6  # of a part that is long enough to have a direction
+_DEPENDENT = 1e-6  # sine of the angle to a space below which a direction lies in it
 _YARDSTICKS = 2
 
 
@@ -58,7 +60,8 @@ def ledger(
     Args:
         problem: the model and loss.
         point: where; BatchNorm frozen.
-        rows: flat directions (k, P), as of :func:`~rashomon_cli.science.spectra.filters.near_null`.
+        rows: flat directions (k, P), as of :func:`~rashomon_cli.science.spectra.filters.near_null`; a row of zeros is a
+            direction that does not exist: NaN.
         responses: Gauss-Newton matrix of :func:`~rashomon_cli.science.visibility.responding` on ``batches``.
         tolerance: change of outputs per unit step up to which it counts as none, as of
             :func:`~rashomon_cli.science.visibility.visible_change`.
@@ -66,7 +69,7 @@ def ledger(
         other: examples of other data, if there are any: targets are not looked at.
         symmetry: directions of symmetries (s, P).
         free: what dead and constant units leave free; none is looked for where None.
-        steps: of Lanczos with R for each direction.
+        steps: of Lanczos with R for each direction, at most.
         step: distance over which changes of predictions are taken.
         seed: of random directions, whose changes are the yardstick.
         tick: called after each batch.
@@ -78,7 +81,8 @@ def ledger(
         ``_high``: what the Lanczos steps prove; ``flat_dimension_symmetry`` and ``flat_dimension_dead`` of the first
         space and of what the second adds; ``flat_tolerance``.
     """
-    wide = rows.double()
+    there = rows.any(dim=1)
+    wide = rows[there].double()
     wide = wide / wide.norm(dim=1, keepdim=True)
     parts, unseen, dimensions = _split(wide, responses, tolerance, symmetry, free, steps, seed)
     found = {
@@ -88,13 +92,14 @@ def ledger(
     }
     for side, squares in (("low", unseen.low), ("high", unseen.high)):
         about = f"share of {KINDS['invisible']}: {side} end of what is proved"
-        found[f"flat_share_invisible_{side}"] = scalar(float(np.mean(squares)), "1", about)
+        found[f"flat_share_invisible_{side}"] = scalar(_share(squares)[0], "1", about)
     for kind, part in parts.items():
-        squares = part.square().sum(1).cpu().numpy()
-        error = float(np.std(squares, ddof=1)) / math.sqrt(len(squares)) if len(squares) > 1 else math.nan
+        each = np.full(len(rows), math.nan)
+        each[there.cpu().numpy()] = part.square().sum(1).cpu().numpy()
+        value, error = _share(each[np.isfinite(each)])
         about = f"share of {KINDS[kind]}"
-        found[f"flat_share_{kind}"] = scalar(float(squares.mean()), "1", about, error)
-        found[f"flat_share_{kind}_each"] = series("direction", squares, "1", f"{about}, of each direction")
+        found[f"flat_share_{kind}"] = scalar(value, "1", about, error)
+        found[f"flat_share_{kind}_each"] = series("direction", each, "1", f"{about}, of each direction")
     sets = {"": batches} | ({} if other is None else {"_other": other})
     units = {kind: _units(part).to(point.theta) for kind, part in parts.items()}
     units["random"] = random_units(point.theta, _YARDSTICKS, seed)
@@ -113,17 +118,29 @@ def _split(
     seed: int,
 ) -> tuple[dict[str, Tensor], Blind, tuple[int, int]]:
     """The four parts of unit vectors (k, P), how the third was found, and dimensions of the first two."""
-    first = orthonormal(wide[:0] if symmetry is None else symmetry.to(wide.device))
-    moved = (wide @ first.T) @ first
-    still = wide.new_zeros(wide.shape) if free is None else free.project(wide)
-    beside = orthonormal(first - free.project(first)) if free is not None else first
-    dead = still + (wide @ beside.T) @ beside - moved
-    rest = wide - moved - dead
+    own = orthonormal(wide[:0] if symmetry is None else symmetry.to(wide.device))
+    moved = (wide @ own.T) @ own
+    dead, added = (moved, 0) if free is None else _joined(wide, own, free.project)
+    quiet = dead if free is None else _joined(wide, own, free.unseen)[0]
+    rest = wide - quiet
     rest[rest.square().sum(1) < _LEAST_SHARE**2] = 0.0
     unseen = blind(responses, rest, tolerance, steps=steps, seed=seed)
-    parts = {"symmetry": moved, "dead": dead, "invisible": unseen.parts, "visible": rest - unseen.parts}
-    added = (0 if free is None else free.dimension) + len(beside) - len(first)
-    return parts, unseen, (len(first), added)
+    parts = {
+        "symmetry": moved,
+        "dead": dead - moved,
+        "invisible": quiet - dead + unseen.parts,
+        "visible": rest - unseen.parts,
+    }
+    exact = (quiet - dead).square().sum(1).cpu().numpy()
+    unseen = replace(unseen, low=unseen.low + exact, high=unseen.high + exact)
+    return parts, unseen, (len(own), added + (0 if free is None else free.dimension - len(own)))
+
+
+def _joined(vectors: Tensor, own: Tensor, project: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
+    """Parts of vectors (k, P) in the sum of two spaces, given by a basis and a projection; what the basis adds."""
+    _, sizes, turned = torch.linalg.svd(own - project(own), full_matrices=False)
+    beside = turned[sizes > _DEPENDENT]
+    return project(vectors) + (vectors @ beside.T) @ beside, len(beside)
 
 
 def _units(part: Tensor) -> Tensor:
@@ -145,6 +162,14 @@ def _changes(
         value, error = _mean(own, examples.population)
         found[f"flat_change{suffix}_{kind}"] = scalar(value, "1", about, error)
     return found
+
+
+def _share(squares: Array) -> tuple[float, float]:
+    """Mean of squared lengths over directions (k,) with its standard error; NaN of too few."""
+    if not len(squares):
+        return math.nan, math.nan
+    error = float(np.std(squares, ddof=1)) / math.sqrt(len(squares)) if len(squares) > 1 else math.nan
+    return float(np.mean(squares)), error
 
 
 def _mean(changes: Tensor, population: int) -> tuple[float, float]:

@@ -16,12 +16,14 @@ from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.ensembles import averages
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, cross_entropy, silent
 from rashomon_cli.science.spectra.filters import bounds
-from rashomon_cli.science.spectra.lanczos import basis_bytes, lanczos, resolution
+from rashomon_cli.science.spectra.lanczos import Krylov, basis_bytes, resolution
 from rashomon_cli.science.spectra.matrices import Matrix
 from rashomon_cli.science.spectra.output_factors import factors
-from rashomon_cli.science.spectra.quadrature import bracket
+from rashomon_cli.science.spectra.quadrature import bracket, steps_taken
 
-STEPS = 40
+STEPS = 300
+_LOOK = 20  # steps between two looks at how much is proved
+_PROVED = 0.02
 _BYTES = 2**30
 _CROSS_ENTROPY = 0.5
 
@@ -112,7 +114,7 @@ def blind(responses: Matrix, vectors: Tensor, tolerance: float, *, steps: int = 
         responses: R, the Gauss-Newton matrix of :func:`responding`.
         vectors: (k, P), float64; where a row is 0, so is its part.
         tolerance: root mean square change of outputs per unit step up to which a part counts as unseen.
-        steps: of Lanczos for each vector.
+        steps: of Lanczos for each vector, at most; fewer where squared lengths are proved to 2 % of the vector's.
         seed: of the vector from which the largest eigenvalue of R is estimated.
 
     Returns:
@@ -128,18 +130,41 @@ def blind(responses: Matrix, vectors: Tensor, tolerance: float, *, steps: int = 
     together = max(1, _BYTES // basis_bytes(responses.size, steps))
     for first in range(0, len(there), together):
         rows = there[first : first + together]
-        krylov = lanczos(responses, vectors[rows], steps, scale=largest)
-        for place, row in enumerate(rows):
-            alpha, beta = krylov.alpha[place], krylov.beta[place]
-            taken = int(np.isfinite(alpha).sum())
-            nodes, columns = eigh_tridiagonal(alpha[:taken], beta[: taken - 1])
-            unseen = columns[:, nodes <= bound]
-            square = float(vectors[row].square().sum())
-            weights = torch.from_numpy(unseen @ unseen[0]).to(vectors)
-            parts[row] = math.sqrt(square) * (weights @ krylov.basis[place, :taken])
-            least, most = bracket(alpha, beta, np.array([bound]))
-            low[row], high[row] = square * float(least[0]), square * float(most[0])
+        krylov = _krylov(responses, vectors[rows], bound, steps, largest)
+        squares = vectors[rows].square().sum(1).cpu().numpy()
+        for place, (row, square) in enumerate(zip(rows, squares)):
+            unseen = _weights(krylov.alpha[place], krylov.beta[place], bound)
+            weights = torch.from_numpy(unseen).to(vectors)
+            parts[row] = math.sqrt(square) * (weights @ krylov.basis[place, : len(weights)])
+            low[row], high[row] = square * _proved(krylov, place, bound)
     return Blind(parts, low, high, math.sqrt(bound))
+
+
+def _krylov(matrix: Matrix, start: Tensor, bound: float, steps: int, largest: float) -> Krylov:
+    """Lanczos from each vector (k, P), until it is proved what they have below the bound, or for so many steps."""
+    krylov = Krylov.begin(start, steps)
+    while krylov.going:
+        krylov.step(matrix, largest)
+        if krylov.taken % _LOOK == 0:
+            widths = [np.ptp(_proved(krylov, place, bound)) for place in range(len(start))]
+            if max(widths) <= _PROVED:
+                break
+    return krylov
+
+
+def _proved(krylov: Krylov, place: int, bound: float) -> Array:
+    """The share of a vector that lies below a bound, at least and at most (2,)."""
+    low, high = bracket(krylov.alpha[place], krylov.beta[place], np.array([bound]))
+    return np.array([float(low[0]), float(high[0])])
+
+
+def _weights(alpha: Array, beta: Array, bound: float) -> Array:
+    """In the basis of Lanczos, the first basis vector's part in Ritz vectors below a bound (m,) for m steps taken."""
+    taken = steps_taken(alpha)
+    nodes, columns = eigh_tridiagonal(alpha[:taken], beta[: taken - 1])
+    below = columns[:, nodes <= bound]
+    found: Array = below @ below[0]
+    return found
 
 
 @torch.no_grad()

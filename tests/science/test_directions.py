@@ -63,6 +63,27 @@ def test_given_directions_are_made_unit_vectors_and_all_products_are_counted():
     assert found.blur > 0
 
 
+def test_what_is_flat_is_not_kept_away_from():
+    # More pairs are asked for than there are eigenvalues above τ: flat ones stay.
+    found, _ = choose([5.0, 4.0, 1e-3, 0.0, 0.0, 0.0], near_null=4, deflate=6, degree=20)
+    assert found.curvatures == pytest.approx(np.zeros(4), abs=1e-3)
+    assert found.units.norm(dim=1).tolist() == pytest.approx([1] * 4)
+
+
+def test_near_null_directions_that_there_is_no_room_for_do_not_exist():
+    found, _ = choose([5.0, 4.0, 3.0, 0.0], near_null=3, deflate=3, degree=20)
+    assert found.kinds == ("near_null",) * 3
+    assert found.curvatures[0] == pytest.approx(0, abs=1e-6)
+    assert np.isnan(found.curvatures[1:]).all()
+
+
+def test_a_matrix_that_is_not_finite_has_no_directions_of_its_own():
+    found, _ = choose([math.nan, *[1.0] * 20], near_null=2, top=1, deflate=3, random=1)
+    assert np.isnan(found.curvatures).all()
+    assert float(found.units[:3].abs().max()) == 0
+    assert float(found.units[3].norm()) == pytest.approx(1)
+
+
 def test_nothing_asked_for_is_nothing_found():
     found, _ = choose([1.0, 2.0])
     assert found.kinds == ()

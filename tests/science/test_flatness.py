@@ -56,8 +56,19 @@ def test_at_an_exact_fit_the_whole_null_space_is_accounted_for(fitted):
     assert elsewhere > 0.05
     assert here < 0.01 * elsewhere
     assert int(found["flat_units_known"].values) == 1
+    assert float(found["flat_within"].values) == 1
     assert float(found["flat_tolerance"].values) == pytest.approx(math.sqrt(1e-8), rel=0.1)
     assert result.tensors["vectors_near_null"].shape == (total - rank, total)
+
+
+def test_where_every_direction_is_steep_there_is_nothing_to_explain(make):
+    x = torch.randn(30, 3)
+    problem = make(nn.Linear(3, 1, bias=False), x, torch.randn(30, 1), loss=squared_error)
+    point = Point(torch.zeros(3, dtype=torch.float64), {})
+    found = flat(problem, point, batches=problem.train, tau=0.01, near_null=4).variables
+    assert found["flat_share_visible_each"].values.shape == found["flat_curvature"].values.shape == (4,)
+    for name in ("flat_share_visible", "flat_change_visible", "flat_within"):
+        assert math.isnan(float(found[name].values)), name
 
 
 class Branching(nn.Module):
