@@ -20,7 +20,7 @@ from rashomon_cli.core.results import Array
 from rashomon_cli.science.spectra.matrices import Matrix
 
 _NEGLIGIBLE = 1e-12
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 _PAIRED = 32
 
 

@@ -140,12 +140,12 @@ def products(top: int, bottom: int = 0, check: bool = True) -> int:
     return least_products(top + bottom, check)
 
 
-def memory(size: int, spent: int, itemsize: int = 4) -> int:
-    """Bytes of main memory of a search for pairs of n entries that has spent so many products.
+def memory(size: int, spent: int, pairs: int, itemsize: int = 4) -> int:
+    """Bytes of main memory of a search that has spent so many products, for so many pairs.
 
-    Vectors and products are kept in the matrix's type, and ARPACK keeps the vectors in float64.
+    Vectors and products are kept in the matrix's type; ARPACK keeps the vectors in float64, and so are the pairs made.
     """
-    return size * spent * (2 * itemsize + 8)
+    return size * (spent * (2 * itemsize + 8) + pairs * (2 * 8 + itemsize))
 
 
 def _pairs(matrix: Matrix, asked: Sequence[End], tolerance: float, check: bool, limit: int, seed: int) -> list[Pairs]:
@@ -177,7 +177,7 @@ def _of_end(matrix: Matrix, found: Ritz, end: End, tolerance: float) -> Pairs:
     rows = slice(len(chosen))
     pairs.values[rows] = found.values[chosen]
     pairs.vectors[rows] = from_numpy(vectors * np.sign(largest)).to(matrix.like)
-    pairs.residuals[rows] = found.exact_residuals(chosen)
+    pairs.residuals[rows] = found.exact_residuals(chosen, vectors)
     pairs.converged[rows] = pairs.residuals[rows] <= allowed(found.values, tolerance)[chosen]
     return pairs
 

@@ -22,7 +22,7 @@ from rashomon_cli.science.spectra.matrices import Matrix
 _SAME = 1e-4
 _NO_RESTART = 1e100  # a tolerance that one pass meets
 _DEPENDENT = 1e-4
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 _SEEDED = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters else {}
 """For the vectors that ARPACK draws itself where a space is invariant."""
 
@@ -130,11 +130,11 @@ class Ritz:
         """Orthonormal rows (k, n), float64, of chosen pairs (k,)."""
         return _mixed(self.mixes[:, chosen], self.rows)
 
-    def exact_residuals(self, chosen: Array) -> Array:
-        """Residuals (k,) of chosen pairs (k,), right to rounding."""
-        gaps = _mixed(self.mixes[:, chosen], self.images) - self.values[chosen, None] * self.vectors(chosen)
-        found: Array = np.linalg.norm(gaps, axis=1)
-        return found
+    def exact_residuals(self, chosen: Array, vectors: Array) -> Array:
+        """Residuals (k,) of chosen pairs (k,) with their vectors (k, n), right to rounding."""
+        images = (_mixed(self.mixes[:, [place]], self.images)[0] for place in chosen)
+        gaps = (image - value * v for image, value, v in zip(images, self.values[chosen], vectors, strict=True))
+        return np.array([np.linalg.norm(gap) for gap in gaps])
 
 
 def ritz(rows: Sequence[Array], images: Sequence[Array]) -> Ritz:
@@ -169,5 +169,6 @@ def _mixed(mixes: Array, vectors: Sequence[Array]) -> Array:
     """Combinations (k, n), float64, of m vectors (n,) by their coefficients (m, k)."""
     found = np.zeros((mixes.shape[1], len(vectors[0])))
     for mix, vector in zip(mixes, vectors, strict=True):
-        found += mix[:, None] * vector
+        for row, factor in zip(found, mix, strict=True):  # one at a time: n is large
+            row += factor * vector
     return found

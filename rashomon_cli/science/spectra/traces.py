@@ -68,7 +68,7 @@ class Trace:
         if self.parts:
             values, errors = (np.array([getattr(e, a) for e in self.parts.values()]) for a in ("value", "stderr"))
             found["trace_layer"] = Variable(("layer",), values, "nat", "trace of the layer's block", errors)
-            found["layer"] = Variable(("layer",), np.array(list(self.parts)), "1", "layer")
+            found["layer_name"] = Variable(("layer",), np.array(list(self.parts)), "1", "layer")
         return Result(found)
 
 
@@ -97,14 +97,14 @@ def estimate(
     Raises:
         ValueError: if ``matvecs`` is below 4.
     """
-    fits = xtrace_memory(matrix.size, matvecs) <= memory
+    fits = xtrace_memory(matrix.size, matvecs, matrix.like.element_size()) <= memory
     chosen = xtrace if method == "xtrace" or (method == "auto" and fits) else hutchinson
     return chosen(matrix, matvecs, parts=parts, seed=seed)
 
 
-def xtrace_memory(size: int, matvecs: int) -> int:
-    """Bytes that XTrace takes on the matrix's device: about 2.5 float64 vectors (n,) a product."""
-    return 20 * size * matvecs
+def xtrace_memory(size: int, matvecs: int, itemsize: int = 4) -> int:
+    """Bytes that XTrace takes on the matrix's device: two float64 vectors (n,) a product, and two of its own type."""
+    return (16 + 2 * itemsize) * size * matvecs
 
 
 def xtrace(matrix: Matrix, matvecs: int, *, parts: Mapping[str, Tensor] | None = None, seed: int = 0) -> Trace:

@@ -109,7 +109,7 @@ def test_float32_is_float64_to_its_rounding(symmetric, method):
 
 def test_short_memory_means_random_signs(symmetric):
     matrix, _ = symmetric(SPECTRA["flat"])
-    room = xtrace_memory(SIZE, MATVECS)
+    room = xtrace_memory(SIZE, MATVECS, 8)
     assert estimate(matrix, MATVECS, memory=room).method == "xtrace"
     assert estimate(matrix, MATVECS, memory=room - 1).method == "hutchinson"
     assert estimate(matrix, MATVECS, method="xtrace", memory=0).method == "xtrace"
@@ -137,5 +137,5 @@ def test_a_networks_layers(case, dense):
         expected = float(hessian.diagonal()[entries].sum())
         assert found.parts[name].value == pytest.approx(expected, abs=4 * found.parts[name].stderr + 1e-10)
     result = found.result()
-    assert list(result.variables["layer"].values) == list(parts)
+    assert list(result.variables["layer_name"].values) == list(parts)
     assert float(result.variables["trace_layer"].values.sum()) == pytest.approx(found.trace.value)
