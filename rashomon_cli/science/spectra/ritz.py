@@ -19,7 +19,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from rashomon_cli.core.results import Array
 from rashomon_cli.science.spectra.matrices import Matrix
 
-_SAME = 1e-4
+_SAME = 1e-4  # between a unit vector and what rounding to float32 made of it; others are about √2 apart
 _NO_RESTART = 1e100  # a tolerance that one pass meets
 _DEPENDENT = 1e-4
 _CHUNK = 1 << 14
