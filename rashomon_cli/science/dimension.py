@@ -71,7 +71,8 @@ def dimension(
         ``dimension_less_symmetries``, of the others; ``dimension_symmetries``, their number, and
         ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
         largest |λ| seen; ``dimension_resolved``, whether τ is above what rounding leaves uncertain;
-        ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes add; ``matvecs``.
+        ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes add, such as the
+        raw density; ``matvecs``.
 
     Raises:
         Refused: if no route can be gone.
@@ -89,7 +90,7 @@ def dimension(
     setting = Setting(
         problem, point, batches, kind, chosen, shift, matrix, rows.to(device), tau, taus, memory, seed, tick
     )
-    room = 0 if found is None else len(found.kinds)
+    room = len(found.kinds) if found is not None and len(rows) else 0
     ways = {
         "gram": lambda: by_gram(setting),
         "top": lambda: by_pairs(setting, limit),

@@ -131,3 +131,15 @@ def test_along_a_path_points_are_compared_with_the_first(path, routes):
         assert change["dimension_change_low"][2] == change["dimension_change_high"][2] == exact[2] - exact[0]
     assert change["dimension_differs"][2]
     assert change["dimension_constant"].startswith("not constant: another than at t = 0 at t = 1; first by -")
+
+
+def test_pairs_that_do_not_get_to_tau_leave_an_interval(mlp_case, dense):
+    problem, point = mlp_case
+    found = values(dimension(problem, point, batches=problem.train, routes=["top"], limit=40, decades=1, **TAU))
+    hessian = dense(problem, point)
+    taus = np.array(found["dimension_curve_taus"])
+    assert np.isnan(found["dimension"])
+    for name, matrix in (("dimension", hessian), ("dimension_less_symmetries", complement(problem, point, hessian))):
+        assert (np.array(found[f"{name}_curve_low"]) <= within(matrix, taus)).all()
+        assert (np.array(found[f"{name}_curve_high"]) >= within(matrix, taus)).all()
+        assert found[f"{name}_low"] < found[f"{name}_high"]

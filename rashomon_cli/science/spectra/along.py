@@ -12,6 +12,7 @@ from rashomon_cli.science.spectra import constancy, counting
 from rashomon_cli.science.spectra.constancy import Constancy
 from rashomon_cli.science.spectra.density import Density
 from rashomon_cli.science.spectra.dimensions import NAMES
+from rashomon_cli.science.spectra.routes import PREFIX
 
 
 def along(variables: Mapping[str, Variable]) -> Result:
@@ -33,7 +34,7 @@ def along(variables: Mapping[str, Variable]) -> Result:
     for name in NAMES:
         ends = (variables[f"{name}{end}"].values for end in ("", "_low", "_high"))
         least = constancy.separate(ts, *ends)
-        if "density_alpha" in variables:
+        if f"{PREFIX}density_alpha" in variables:
             least = least.narrower(_paired(variables, ts, name == "dimension"))
         found |= constancy.result(least, name).variables
     return Result(found)
@@ -41,7 +42,7 @@ def along(variables: Mapping[str, Variable]) -> Result:
 
 def _paired(variables: Mapping[str, Variable], ts: Array, with_symmetry: bool) -> Constancy:
     """Differences from the first point by common probes."""
-    raw = {name: variable for name, variable in variables.items() if name.startswith("density_")}
+    raw = {name.removeprefix(PREFIX): v for name, v in variables.items() if name.startswith(f"{PREFIX}density_")}
     densities = [
         Density.of({name: replace(v, dims=v.dims[1:], values=v.values[k], stderr=None) for name, v in raw.items()})
         for k in range(len(ts))

@@ -24,7 +24,7 @@ LIMIT = 2000
 """Products with one vector."""
 MEMORY = 2**31
 """Bytes for vectors."""
-_CHECK, _LOOSE = 300, 1e-2
+_CHECK, _LOOSE = 200, 0.05
 _HELD = 4  # vectors that a new pair takes: itself, its Krylov space, and a copy
 
 
@@ -79,7 +79,7 @@ def outside(
     Args:
         matrix: symmetric (n, n).
         tau: the least tolerance that is to be counted.
-        limit: products of the search; measuring the residuals of k pairs takes k more, the look at what is left 300 at
+        limit: products of the search; measuring the residuals of k pairs takes k more, the look at what is left 200 at
             most. A matrix of no more rows is written out by n products, and every eigenvalue is found.
         memory: bytes for vectors; the search ends where they are full.
         tolerance: residual of a pair relative to its |λ|; a float32 matrix limits it to about 1e-6.

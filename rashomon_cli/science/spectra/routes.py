@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -13,13 +13,15 @@ from rashomon_cli.science.problem import Batches, Point, Problem, Tick
 from rashomon_cli.science.spectra import counting, dimensions, gram, slq
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
-from rashomon_cli.science.spectra.density import summary
 from rashomon_cli.science.spectra.dimensions import Count
 from rashomon_cli.science.spectra.matrices import Matrix
 from rashomon_cli.science.spectra.output_factors import Kind
 from rashomon_cli.science.spectra.outside import outside
-from rashomon_cli.science.spectra.pairs import leading
+from rashomon_cli.science.spectra.pairs import LIMIT, leading, products
 from rashomon_cli.science.spectra.residual import residual_norm
+
+PREFIX = "dimension_"
+"""Of the names of a density's variables that counts are from."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,16 @@ def by_quadrature(setting: Setting, probes: int, steps: int, deflate: int, room:
         room: for so many directions of symmetries in the stored density.
 
     Returns:
-        The counts, and the raw density.
+        The counts, and the raw density as ``dimension_density_…``: that of ``--what density`` has other probes.
     """
-    top = leading(setting.matrix, deflate, seed=setting.seed)
+    most = min(deflate, setting.matrix.size - 1)
+    top = leading(setting.matrix, most, limit=max(LIMIT, products(most)), seed=setting.seed)
     space = Complement(setting.matrix, top.vectors, setting.rows)
     found = slq.density(space, probes, steps, seed=setting.seed, memory=setting.memory)
     count, less = (counting.count(found, setting.taus, with_symmetry=each) for each in (True, False))
-    return Route(count, less, found.scale, summary(found, known=deflate + room).variables)
+    raw = found.variables(deflate + room)
+    own = {f"{PREFIX}{n}": replace(v, dims=tuple(PREFIX + dim for dim in v.dims)) for n, v in raw.items()}
+    return Route(count, less, found.scale, own)
 
 
 def by_gram(setting: Setting) -> Route:
@@ -151,7 +156,8 @@ def by_pairs(setting: Setting, limit: int) -> Route:
     Args:
         setting: what is counted.
         limit: products of a search. Where symmetries are no eigenvectors, as of a Hessian where the gradient is not 0,
-            there is a second search on what is orthogonal to them.
+            a search that got to τ is followed by another on what is orthogonal to them; else the count there is what
+            interlacing leaves: within their number of the one of all.
 
     Returns:
         The counts, and how far they reach.
@@ -161,8 +167,13 @@ def by_pairs(setting: Setting, limit: int) -> Route:
     count = found.count(setting.taus)
     less = count.without(_null(setting))
     if len(setting.rows) and setting.kind == "hessian":
-        rest = _Aside(setting.matrix, setting.rows)
-        less = outside(rest, setting.tau, **options).count(setting.taus).without(len(setting.rows))
+        if found.rest <= setting.tau:
+            rest = _Aside(setting.matrix, setting.rows)
+            less = outside(rest, setting.tau, **options).count(setting.taus).without(len(setting.rows))
+        else:
+            most = np.minimum(count.high + len(setting.rows), found.size - len(setting.rows))
+            low = count.without(len(setting.rows)).low
+            less = Count(setting.taus, np.full_like(low, np.nan), low, most, "top")
     scale = float(np.abs(found.values).max(initial=0.0))
     left = scalar(found.rest, "nat", "largest |λ| that the pairs found leave")
     return Route(count, less, scale, {"pairs_rest": left})

@@ -109,7 +109,8 @@ def test_a_network_that_fits_has_the_nullity_of_its_hessian_by_every_route(make,
     problem, point = trained(make)
     x, y = next(iter(problem.train))
     assert float(problem.mean_loss(point.theta, {}, x, y)) < 1e-25
-    sizes = torch.linalg.eigvalsh(dense(problem, point)).abs().numpy()
+    hessian = dense(problem, point)
+    sizes = torch.linalg.eigvalsh(hessian).abs().numpy()
     nullity = int((sizes <= TAUS[4]).sum())
     assert nullity == 621 - 40
     found = reconcile(by_every_route(problem, point, dense, limit=620))
@@ -119,6 +120,9 @@ def test_a_network_that_fits_has_the_nullity_of_its_hessian_by_every_route(make,
     assert found.agree.all()
     assert found.counts[0].low[4] == found.counts[0].high[4] == nullity
     assert found.counts[1].low[4] == found.counts[1].high[4] == nullity
+    rows = generators(problem, point, x[:8], y[:8]).rows()
+    assert len(rows) == 20 + 20
+    assert float((rows @ hessian).norm()) < 1e-12 * float(hessian.norm())
 
 
 def test_on_the_complement_of_symmetries_the_count_is_that_of_the_matrix_there(mlp_case, dense):

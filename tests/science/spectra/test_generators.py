@@ -151,48 +151,6 @@ def test_all_but_known_overlaps_are_independent(network):
     assert len(at(problem, point).rows()) == sum(expected.values())
 
 
-@pytest.mark.parametrize("build", [Residual, lambda: preresnet8((3, 8, 8), 3, width=2)])
-def test_outputs_stay_along_the_finite_move_with_frozen_statistics(make, build):
-    torch.manual_seed(0)
-    problem = make(build(), IMAGES, LABELS)
-    point = general(problem)
-    tensors = {**problem.layout.split(point.theta), **point.buffers}
-    graph, symmetries, _ = find(problem.module, IMAGES)
-    several = norms(graph, problem.layout.names)
-    free = movable(symmetries, several, problem.layout.names)
-    logarithms = torch.zeros(symmetries.scales, dtype=torch.float64)
-    logarithms[torch.from_numpy(free)] = torch.linspace(-1, 1, len(free), dtype=torch.float64)
-    moved = rescale_frozen(symmetries, several, tensors, logarithms)
-    x, _ = all_of(problem)
-    before, after = (torch.func.functional_call(problem.module, each, (x,)) for each in (tensors, moved))
-    assert float((after - before).abs().max()) < 1e-10
-    assert all(torch.equal(moved[name], value) for name, value in point.buffers.items())
-    assert all(not torch.equal(moved[n.weight], tensors[n.weight]) for n in several)
-
-
-def test_a_filter_before_frozen_batch_norm_moves_as_written(make):
-    torch.manual_seed(0)
-    problem = make(
-        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 3)), IMAGES, LABELS
-    )
-    point = general(problem)
-    tensors = {**problem.layout.split(point.theta), **point.buffers}
-    graph, symmetries, _ = find(problem.module, IMAGES)
-    several = norms(graph, problem.layout.names)
-    logarithms = torch.zeros(symmetries.scales, dtype=torch.float64)
-    logarithms[symmetries.absorbed] = np.log(3.0)
-    moved = rescale_frozen(symmetries, several, tensors, logarithms)
-    gamma, mean, variance = (tensors[f"1.{name}"] for name in ("weight", "running_mean", "running_var"))
-    sigma = (variance + problem.module[1].eps).sqrt()
-    torch.testing.assert_close(moved["0.weight"], 3 * tensors["0.weight"])
-    torch.testing.assert_close(moved["1.weight"], gamma / 3)
-    torch.testing.assert_close(moved["1.bias"], tensors["1.bias"] + gamma * mean / sigma * (1 / 3 - 1))
-    alone = {**tensors, "0.weight": 3 * tensors["0.weight"]}
-    x, _ = all_of(problem)
-    usual, wrong = (torch.func.functional_call(problem.module, each, (x,)) for each in (tensors, alone))
-    assert float((wrong - usual).abs().max()) > 0.1
-
-
 def test_directions_are_the_derivatives_of_the_finite_moves(make):
     torch.manual_seed(0)
     problem = make(Residual(), IMAGES, LABELS)

@@ -69,7 +69,7 @@ def test_what_the_products_do_not_reach_is_left_open():
     assert (count.low <= true(values, [1e-3, 1.0, 90.0])).all()
     assert (count.high >= true(values, [1e-3, 1.0, 90.0])).all()
     assert count.low[0] == 0
-    assert found.matvecs <= 100 + 300 + 48
+    assert found.matvecs <= 100 + 200 + 48
 
 
 def test_little_memory_ends_the_search():
