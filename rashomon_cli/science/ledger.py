@@ -33,7 +33,7 @@ KINDS = {
 }
 _LEAST_SHARE = 1e-6  # of a part that is long enough to have a direction
 _DEPENDENT = 1e-6  # sine of the angle to a space below which a direction lies in it
-_YARDSTICKS = 2
+_YARDSTICKS = 4
 
 
 def ledger(

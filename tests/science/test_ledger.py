@@ -154,3 +154,30 @@ def test_a_mixed_direction_is_shared_and_the_error_is_over_directions(regression
     assert float(found["flat_share_invisible"].stderr) == pytest.approx(spread)
     low, high = (float(found[f"flat_share_invisible_{side}"].values) for side in ("low", "high"))
     assert low - 1e-9 <= shares(found)["invisible"] <= high + 1e-9
+
+
+class Clipped(Net):
+    """Its units are stuck at 6 where they get more."""
+
+    def forward(self, x):
+        return self.last(torch.nn.functional.relu6(self.first(x)))
+
+
+def test_a_symmetry_among_the_directions_of_a_stuck_unit_is_counted_once(make):
+    torch.manual_seed(2)
+    module, x = Clipped(), torch.randn(40, 4)
+    symmetries = find(module, x[:4])[1]
+    with torch.no_grad():
+        module.first.bias[1] = 100.0
+    problem = make(module, x, torch.randn(40, 2), loss=squared_error)
+    point = Point(problem.layout.flatten(dict(module.named_parameters())), {})
+    free = idle(problem, point, problem.train, symmetries)
+    assert free.dimension == 4 + 1 + 2
+    drawn = torch.randn(3, problem.layout.total, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    within = free.project(drawn)
+    found = measure(problem, point, within, symmetry=within[:1], free=free)
+    assert int(found["flat_dimension_symmetry"].values) == 1
+    assert int(found["flat_dimension_dead"].values) == 6
+    assert found["flat_share_symmetry_each"].values[0] == pytest.approx(1)
+    together = found["flat_share_symmetry_each"].values + found["flat_share_dead_each"].values
+    assert together == pytest.approx(np.ones(3))
