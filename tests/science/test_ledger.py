@@ -168,6 +168,7 @@ def test_a_symmetry_among_the_directions_of_a_stuck_unit_is_counted_once(make):
     module, x = Clipped(), torch.randn(40, 4)
     symmetries = find(module, x[:4])[1]
     with torch.no_grad():
+        module.first.bias[:] = 0.0
         module.first.bias[1] = 100.0
     problem = make(module, x, torch.randn(40, 2), loss=squared_error)
     point = Point(problem.layout.flatten(dict(module.named_parameters())), {})
