@@ -17,7 +17,7 @@ from rashomon_cli.science.crossings import along, crossing, example_losses
 from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.eigenvectors import leading_eigenvectors, without
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
-from rashomon_cli.science.products import mean_product
+from rashomon_cli.science.spectra.curvatures import Curvature
 
 KINDS = {"random": "random directions", "hessian_free": "Hessian-free directions"}
 
@@ -88,8 +88,8 @@ def reach(
                     rays[row, side] = crossing(along(losses, point.theta, ray, base), epsilon, maximum)
         found |= _summary(kind, rays)
         if project:
-            products, _ = mean_product(problem, point, units, curvature_batches, tick)
-            curvatures = (products * units).sum(1).double().cpu().numpy()
+            products = Curvature(problem, point, curvature_batches, memory=0, tick=tick)(units)
+            curvatures = (products.double() * units.double()).sum(1).cpu().numpy()
             mean, error = _mean(np.where(np.isnan(rays[:, 0, 0]), np.nan, curvatures))
             found[f"width_{kind}_curvature"] = scalar(mean, "nat", f"vᵀHv of {KINDS[kind]}, their mean", error)
     return Result(found)

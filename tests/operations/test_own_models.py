@@ -200,7 +200,7 @@ def test_products_of_a_transformer_are_those_of_its_dense_hessian():
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from rashomon_cli.science.problem import Layout, Point, Problem, cross_entropy
-    from rashomon_cli.science.products import mean_product
+    from rashomon_cli.science.spectra.curvatures import Curvature
     from rashomon_cli.sources.batches import Batches
 
     class Tiny(nn.Module):
@@ -227,6 +227,6 @@ def test_products_of_a_transformer_are_those_of_its_dense_hessian():
 
     hessian = torch.autograd.functional.hessian(total, theta)
     vectors = torch.randn(3, len(theta), dtype=torch.float64)
-    found, _ = mean_product(problem, Point(theta, {}), vectors, data)
+    found = Curvature(problem, Point(theta, {}), data)(vectors)
     assert float(hessian.abs().max()) > 0.01
     assert float((found - vectors @ hessian).abs().max()) < 1e-10

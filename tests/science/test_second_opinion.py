@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rashomon_cli.science.problem import Layout, Point, Problem, cross_entropy
-from rashomon_cli.science.products import largest_eigenvalue
 from rashomon_cli.science.pyhessian_backend import PyHessian
 from rashomon_cli.science.second_opinion import density, eigenvalues
 from rashomon_cli.science.spectra import slq
+from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
 from rashomon_cli.science.spectra.matrices import Dense
+from rashomon_cli.science.spectra.pairs import leading
 from rashomon_cli.science.spectra.traces import hutchinson
 from rashomon_cli.sources.batches import Batches
 from rashomon_cli.sources.models.mlp import mlp
@@ -47,7 +48,7 @@ def test_our_largest_eigenvalue_is_pyhessians():
     data = Batches(x, y, 100, population=100)
     problem = Problem(module, Layout.of(module), cross_entropy, data, data)
     point = Point(problem.layout.flatten(dict(module.named_parameters())), {})
-    value, _, _ = largest_eigenvalue(problem, point, data, tolerance=1e-6)
+    value = float(leading(Curvature(problem, point, data), 1, tolerance=1e-4, seed=0).values[0])
     found = eigenvalues(PyHessian(problem, point, data), 1, iterations=2000, tolerance=1e-7).variables
     assert value == pytest.approx(float(found["eigenvalues_top"].values[0]), rel=1e-3)
 

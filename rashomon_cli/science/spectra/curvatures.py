@@ -40,6 +40,7 @@ class Curvature:
     Attributes:
         like: of the type and on the device of the vectors that it takes.
         matvecs: products with one vector so far.
+        held: bytes of the graphs that are kept.
 
     Raises:
         ValueError: if there is no such kind, or ``chosen`` is not what it should be.
@@ -59,11 +60,11 @@ class Curvature:
         if kind not in KINDS:
             raise ValueError(f"kind = {kind!r}: one of {', '.join(KINDS)}")
         self.like = point.theta.new_empty(0)
-        self.matvecs = 0
+        self.matvecs = self.held = 0
         self._build, self._batches, self._shift, self._tick = KINDS[kind], batches, shift, tick
         self._frozen = Frozen(problem, point, chosen)
         self._kept: list[Graph] = []
-        self._room = memory
+        self._memory = memory
 
     @property
     def size(self) -> int:
@@ -127,19 +128,19 @@ class Curvature:
         Raises:
             RuntimeError: if PyTorch cannot build it.
         """
-        if row != len(self._kept) or self._room <= 0:
+        if row != len(self._kept) or self.held >= self._memory:
             return self._build(self._frozen, x, y)
         try:
-            with measured(self.like, self._frozen.block.parameters.values()) as held:
+            with measured(self.like, self._frozen.block.parameters.values()) as found:
                 graph = self._build(self._frozen, x, y)
-        except RuntimeError as error:  # of a model that calls torch.func
-            if "saved tensor hooks" not in str(error):
+        except RuntimeError as error:
+            if "saved tensor hooks" not in str(error):  # of a model that calls torch.func, which allows none
                 raise
-            self._room = 0
+            self._memory = 0
             return self._build(self._frozen, x, y)
-        if held.bytes > self._room:
-            self._room = 0
+        if self.held + found.bytes > self._memory:
+            self._memory = self.held
             return graph
-        self._room -= held.bytes
+        self.held += found.bytes
         self._kept.append(graph)
         return graph

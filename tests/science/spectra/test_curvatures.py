@@ -188,6 +188,15 @@ def test_batches_give_their_own_products_whose_mean_is_the_whole_and_standard_er
     assert error == pytest.approx(np.std(parts, ddof=1) / np.sqrt(5) * np.sqrt(1 - 130 / 1000))
 
 
+def test_a_quadratic_has_the_spectrum_of_its_matrix_and_its_gradient(function_problem):
+    root = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 5)))
+    symmetric = root @ root.T
+    problem = function_problem(lambda p: 0.5 * (p @ symmetric * p).sum(1), 5)
+    matrix = Curvature(problem, Point(torch.ones(5).double(), {}), problem.train)
+    torch.testing.assert_close(matrix(torch.eye(5).double()), symmetric)
+    torch.testing.assert_close(matrix.gradient(), symmetric.sum(1))
+
+
 def test_squared_error_of_a_linear_model_has_its_gauss_newton_matrix_as_hessian(make):
     torch.manual_seed(3)
     problem = make(nn.Linear(4, 2), torch.randn(20, 4), torch.randn(20, 2), squared_error)
@@ -245,7 +254,7 @@ def smallest(x, y, size=16):
 
 
 class Counted:
-    """Batches that count how often each is handed out and how many models ran."""
+    """Batches that count how often they are gone through."""
 
     def __init__(self, inner):
         self.inner, self.count, self.population, self.steps = inner, inner.count, inner.population, inner.steps
@@ -266,14 +275,16 @@ def test_graphs_that_fit_are_built_once_and_those_that_do_not_at_each_call(cnn_c
     results, runs = [], {}
     one = Curvature(problem, point, data, kind)
     one(vectors)
-    each = (2**31 - one._room) / 3
+    each = one.held / 3
     for memory in (0, int(1.5 * each), 2**31):
         matrix = Curvature(problem, point, data, kind, memory=memory)
         forwards.clear()
+        data.passes = 0
         results += [matrix(vectors) for _ in range(3)]
-        runs[memory] = len(forwards)
+        runs[memory] = len(forwards), data.passes
+        assert matrix.held <= memory
     handle.remove()
-    assert list(runs.values()) == [9, 7, 3]
+    assert list(runs.values()) == [(9, 3), (7, 3), (3, 1)]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], **EXACT)
 
@@ -286,7 +297,7 @@ def test_the_memory_of_a_graph_grows_with_its_examples_and_covers_what_it_saves(
         data = replace(problem.train, x=problem.train.x[:count], y=problem.train.y[:count])
         matrix = Curvature(problem, point_of(problem), data)
         matrix(vectors_for(1, matrix.size))
-        used[count] = 2**31 - matrix._room
+        used[count] = matrix.held
     assert used[200] == pytest.approx(2 * used[100], rel=0.05)
     assert used[200] > 200 * 16 * 12 * 12 * 8  # the first layer's activations alone
 
@@ -406,12 +417,27 @@ def test_ticks_once_a_batch_with_its_loss(mlp_case, rebatched, kind):
     assert matrix.matvecs == 3
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_on_cuda_are_those_of_the_cpu(network, kind):
+    problem, point = network
+    vectors = vectors_for(2, problem.layout.total)
+    expected = Curvature(problem, point, problem.train, kind)(vectors)
+    there = replace(problem.train, x=problem.train.x.cuda(), y=problem.train.y.cuda())
+    moved = replace(problem, module=problem.module.cuda(), train=there)
+    at = Point(point.theta.cuda(), {name: value.cuda() for name, value in point.buffers.items()})
+    matrix = Curvature(moved, at, there, kind)
+    for _ in range(2):
+        torch.testing.assert_close(matrix(vectors).cpu(), expected, **EXACT)
+    assert matrix.held > 0
+
+
 @pytest.mark.slow
 def test_200_products_leave_resident_memory_as_it_is_after_the_first_ten():
     """Graphs kept, graphs built at each call, and objects made anew: 200 of each in one process."""
     torch.manual_seed(0)
     module = smallcnn((3, 16, 16), 10)
-    data = smallest(torch.randn(96, 3, 16, 16), torch.arange(96) % 10, 48)
+    data = smallest(torch.randn(32, 3, 16, 16), torch.arange(32) % 10)
     problem = Problem(module, Layout.of(module), cross_entropy, data, data)
     point = point_of(problem)
     vectors = vectors_for(1, problem.layout.total).float()
