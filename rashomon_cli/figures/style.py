@@ -201,13 +201,18 @@ def legend(
     columns: int = 5,
     bars: str = "±1 standard error",
 ) -> None:
-    """One legend outside all panels: each label once, and what the error bars mean where there are any."""
+    """One legend outside all panels: each label once, and what error bars mean where there are any and it is said."""
     entries = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels())}
-    if any(axes.collections for axes in panels):
+    if bars and any(axes.collections for axes in panels):
         entries[bars] = Line2D([], [], color=GREY, marker="|", ls="none", ms=8)
     rows = -(-len(entries) // columns)
-    if entries:
-        figure.legend(list(entries.values()), list(entries), loc=place, ncols=-(-len(entries) // rows))
+    while entries:
+        columns = -(-len(entries) // rows)
+        made = figure.legend(list(entries.values()), list(entries), loc=place, ncols=columns)
+        if columns == 1 or made.get_window_extent().width <= figure.bbox.width:
+            return
+        made.remove()
+        rows += 1
 
 
 def shorten(text: str, length: int) -> str:

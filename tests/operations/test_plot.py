@@ -29,6 +29,23 @@ PATH = {
 PAIRS = {"cosine": Variable(("model", "other"), np.eye(3), "1", "cosine similarity")}
 GUARD = {"loss": series("check", [0.1, 0.2], "nat", "guarded loss")}
 LAYERS = {"density": series("layer", [0.1, 0.2], "1", "fraction of the weights kept")}
+PROBED = {
+    "eigenvalues_top": Variable(("top",), np.array([3.0, 2.0]), "nat", "largest eigenvalues"),
+    "density_nodes": Variable(("probe", "lanczos_step"), np.array([[0.0, 3.0]]), "nat", "nodes"),
+    "density_weights": Variable(("probe", "lanczos_step"), np.array([[0.9, 0.1]])),
+    "density_dimension": Variable((), np.asarray(10)),
+    "density_known": Variable(("known", "known_other"), np.zeros((0, 0)), "nat"),
+    "dimension_curve_taus": series("tolerance", [0.1, 1.0], "nat", "tolerance τ"),
+    **{f"dimension_curve{end}": series("tolerance", [9.0, 9.0]) for end in ("", "_low", "_high")},
+    "reach_kind": series("direction", ["random"]),
+    **{f"reach_{side}": series("direction", [2.0]) for side in ("plus", "minus")},
+    **{f"reach_censored_{side}": series("direction", [0.0]) for side in ("plus", "minus")},
+    "reach_epsilon": Variable((), np.asarray(0.05), "nat"),
+    "llc": Variable((), np.asarray(1.0)),
+    "llc_excess": Variable(("chain", "step"), np.ones((2, 4)), "nat", "loss above"),
+    "llc_burn_in": Variable((), np.asarray(1)),
+    "llc_inverse_temperature": Variable((), np.asarray(1.0)),
+}
 PROBE = PATH | {"curvature_random": series("t", T, "nat", "curvature", 0.1 + 0 * T)}
 
 
@@ -62,6 +79,7 @@ def test_files_lie_in_the_working_folder_and_can_be_read(context, tmp_path):
         ("model", {"training": TRAINING, "guard": GUARD, "layers": LAYERS}, ["training", "guard", "density"]),
         ("path", {"training": TRAINING, "curve": PATH, "line": PATH}, ["training", "profile"]),
         ("measurement", {"probe": PROBE}, ["profile", "curvature"]),
+        ("measurement", {"probe": PROBED}, ["density", "spectrum", "dimension", "reach", "llc"]),
         ("comparison", {"mnist": PAIRS, "photos(8)": PAIRS}, ["heatmap-mnist", "heatmap-photos-8-"]),
     ],
 )

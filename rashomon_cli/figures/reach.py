@@ -1,0 +1,130 @@
+"""How far the loss stays within ε along directions, both ways: a row a direction, or over t along a path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rashomon_cli.core.results import Array, Variable
+from rashomon_cli.figures import style
+from rashomon_cli.figures.parts import number
+from rashomon_cli.figures.style import Group, Look
+
+_KINDS = {"near_null": "near null", "tangent": "tangent", "random": "random", "top": "steepest", "given": "given"}
+_SIDES = ("plus", "minus")
+
+
+@style.styled
+def reach(group: Group) -> Figure | None:
+    """The reach of each direction, filled along it and hollow against it; where it was cut off, a larger triangle.
+
+    At a single point a stroke marks how far the curvature alone would let the loss rise by ε: √(2ε/vᵀHv).
+
+    Args:
+        group: variables of the quantity ``reach``, along ``direction`` or along ``t`` and ``direction``.
+
+    Returns:
+        The figure; None where the group has none.
+    """
+    sides = [group.get(f"reach_{side}") for side in _SIDES]
+    if "reach_kind" not in group or not any(v is not None and np.isfinite(v.values).any() for v in sides):
+        return None
+    kinds = group["reach_kind"].values.astype(str)
+    names = [n for n in dict.fromkeys([*_KINDS, *kinds.ravel()]) if (kinds == n).any() and n != "nan"]
+    order = dict.fromkeys([*_KINDS, *names])
+    looks = {name: style.look(place) for place, name in enumerate(order)}
+    return (_rows if kinds.ndim == 1 else _along)(group, kinds, {name: looks[name] for name in names})
+
+
+def _rows(group: Group, kinds: Array, looks: dict[str, Look]) -> Figure:
+    """A row a direction, its kinds together."""
+    order = [int(row) for name in looks for row in np.flatnonzero(kinds == name)]
+    figure = style.new_figure(1.5 + 0.19 * max(len(order), 4))
+    axes = figure.subplots()
+    places = np.empty(len(kinds))
+    places[order] = np.arange(len(order))
+    curved = group.get("reach_curvature")
+    if curved is not None and "reach_epsilon" in group:
+        known = curved.values > 0
+        foreseen = np.sqrt(2 * number(group, "reach_epsilon") / np.where(known, curved.values, np.nan))
+        foreseen[foreseen > number(group, "reach_max")] = np.nan
+        axes.plot(foreseen, places, "|", color="black", ms=11, mew=1.2, label="by curvature alone, √(2ε/vᵀHv)")
+    for name, how in looks.items():
+        for side in _SIDES:
+            _mark(axes, group, side, kinds == name, places, _KINDS.get(name, name), how, upright=False)
+    labels = [f"{_KINDS.get(kinds[row], kinds[row])} {row + 1}" for row in order]
+    axes.set_yticks(range(len(order)), labels)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlabel(f"distance until the loss rises by {_amount(group)}")
+    _finish(figure, axes, group, axes.xaxis, axes.axvline)
+    return figure
+
+
+def _along(group: Group, kinds: Array, looks: dict[str, Look]) -> Figure:
+    """Over t every direction, kinds side by side, and a line through each kind's median."""
+    figure = style.new_figure(3.6)
+    axes = figure.subplots()
+    t = style.coordinate(group, "t")
+    step = float(np.min(np.diff(t.values))) if len(t.values) > 1 else 1.0
+    for place, (name, how) in enumerate(looks.items()):
+        shift = (place - (len(looks) - 1) / 2) * 0.14 * step
+        x = np.broadcast_to((t.values + shift)[:, None], kinds.shape)
+        for side, beside in zip(_SIDES, (-0.02, 0.02)):
+            _mark(axes, group, side, kinds == name, x + beside * step, _KINDS.get(name, name), how, upright=True)
+        every = np.concatenate([np.where(kinds == name, group[f"reach_{side}"].values, np.nan) for side in _SIDES], 1)
+        there = np.isfinite(every).any(1)
+        middle = [np.nanmedian(row) for row in every[there]]
+        axes.plot((t.values + shift)[there], middle, color=how.colour, ls=how.dash, lw=0.9, zorder=1.5)
+    axes.set_xlabel(style.label(t))
+    axes.set_ylabel(f"distance until the loss rises by {_amount(group)}")
+    axes.plot([], [], color=style.GREY, lw=0.9, label="line: median of a kind")
+    _finish(figure, axes, group, axes.yaxis, axes.axhline)
+    return figure
+
+
+def _mark(axes: Axes, group: Group, side: str, own: Array, places: Array, label: str, how: Look, upright: bool) -> None:
+    """The reaches of one kind to one side."""
+    variable = group[f"reach_{side}"]
+    values = variable.values[own]
+    error = np.zeros(values.shape) if variable.stderr is None else np.nan_to_num(variable.stderr[own])
+    cut = group[f"reach_censored_{side}"].values[own] == 1
+    face = how.colour if side == "plus" else "white"
+    for chosen, marker, size in ((~cut, how.marker, 4.5), (cut, "^" if upright else ">", 7)):
+        if not chosen.any():
+            continue
+        # Errors to first order may exceed a reach, which has a logarithmic axis.
+        bars = np.stack([np.minimum(error, 0.9 * values), error])[:, chosen]
+        kept: dict[str, Any] = {"fmt": marker, "color": how.colour, "mfc": face, "ms": size, "capsize": 2}
+        kept["yerr" if upright else "xerr"] = bars
+        x, y = (places[own][chosen], values[chosen]) if upright else (values[chosen], places[own][chosen])
+        axes.errorbar(x, y, elinewidth=0.9, **kept)
+    axes.plot([], [], how.marker, color=how.colour, ls="none", label=label)
+
+
+def _finish(figure: Figure, axes: Axes, group: Group, axis: Any, line: Any) -> None:
+    """The scale, the cut-off where it was met, and what marks mean."""
+    drawn = [Variable(("k",), group[f"reach_{side}"].values.ravel()) for side in _SIDES]
+    if any((group[f"reach_censored_{side}"].values == 1).any() for side in _SIDES):
+        limit = float(np.nanmax(group["reach_max"].values))
+        line(limit, color=style.GREY, ls=style.DASHES[1], lw=0.9, label="cut-off")
+        _entry(axes, "^" if axis.axis_name == "y" else ">", style.GREY, "cut off: at least so far")
+    style.set_scale(axis, [v for v in drawn if np.isfinite(v.values).any()])
+    _entry(axes, "o", "white", "hollow: against the direction")
+    style.legend(figure, [axes], columns=4)
+
+
+def _entry(axes: Axes, marker: str, face: str, label: str) -> None:
+    mark = Line2D([], [], color=style.GREY, marker=marker, mfc=face, ms=6, ls="none", label=label)
+    axes.add_line(mark)
+
+
+def _amount(group: Group) -> str:
+    """ε with its unit; it is the same at every position."""
+    epsilon = group.get("reach_epsilon")
+    if epsilon is None:
+        return "ε"
+    return f"{np.nanmax(epsilon.values):g}" + (f" {epsilon.units}" if epsilon.units != "1" else "")
