@@ -31,7 +31,7 @@ from rashomon_cli.science.tempered import Posterior
 
 LEAST_ACCEPTANCE = 0.5
 MOST_DISAGREEMENT = 1.1
-MOST_HEAT = 0.1
+MOST_HEAT = 0.05
 MOST_BELOW = 0.25
 LEAST_EQUIPARTITION = 0.5
 DRIFT_LEVEL = 0.99
@@ -230,9 +230,10 @@ def concerns(found: Mapping[str, Variable], chains: int, drifts: bool) -> list[s
     number = {name: float(variable.values) for name, variable in found.items()}
     if number["llc_lost"] > 0:
         return ["a chain left for infinity: use all examples, or a smaller step"]
+    half_width = number["llc_high"] - number["llc"]
     tests = {
         "steps are too large": number["llc_acceptance"] < LEAST_ACCEPTANCE,
-        "minibatches are too small": number["llc_heat"] > MOST_HEAT * abs(number["llc"]),
+        "minibatches are too small": number["llc_heat"] > max(MOST_HEAT * abs(number["llc"]), half_width),
         "the point is no minimum": number["llc_high"] < 0 or number["llc_negative"] > MOST_BELOW,
         "the chains still drift": drifts,
         "flat directions are not explored yet": number["llc_equipartition"] < LEAST_EQUIPARTITION,

@@ -101,6 +101,22 @@ def test_a_hyperbola_has_half(function_problem, batch):
     assert float(found["llc"].values) == pytest.approx(10 / 2, rel=0.1)
 
 
+def regression(make, count, size):
+    """Linear regression with noise, and its minimum."""
+    chance = torch.Generator().manual_seed(5)
+    x, y = (torch.randn(count, k, generator=chance, dtype=torch.float64) for k in (size, 1))
+    problem = make(torch.nn.Linear(size, 1, bias=False), x, y, loss=lambda out, want: (out - want).square().mean(-1))
+    return problem, torch.linalg.lstsq(x, y).solution[:, 0]
+
+
+@pytest.mark.parametrize(("batch", "told"), [(2, True), (None, False)])
+def test_minibatches_that_are_too_small_are_told(make, batch, told):
+    problem, theta = regression(make, 200, 12)
+    found = measure(problem, theta, batch=batch, localisation=1.0, inverse_temperature=None)
+    assert ("minibatches are too small" in str(found["llc_concerns"].values)) is told
+    assert (float(found["llc"].values) > 1.2 * 12 / 2) is told
+
+
 @pytest.mark.parametrize("batch", [None, 100], ids=["adjusted", "minibatches"])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_linear_regression_has_half_its_rank_whatever_the_penalty(make, batch, decay):
