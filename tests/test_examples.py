@@ -1,4 +1,4 @@
-"""The numbers in examples/cifar10/README.md are those of the committed files."""
+"""The numbers in the examples' READMEs are those of the committed files."""
 
 import importlib.util
 import math
@@ -18,10 +18,7 @@ README = (FOLDER / "README.md").read_text()
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """The committed runs, with a catalog of their own: the checkout is left as it is."""
-    root = tmp_path_factory.mktemp("cifar10") / "store"
-    root.mkdir()
-    (root / "runs").symlink_to(FOLDER / "store" / "runs")
-    (root / "store.json").write_bytes((FOLDER / "store" / "store.json").read_bytes())
+    root = committed(FOLDER, tmp_path_factory.mktemp("cifar10") / "store")
     return root, {run.name: run for run in Store.open(root).runs()}
 
 
@@ -39,20 +36,29 @@ def test_every_table_is_made_from_the_committed_store(runs):
         assert f"<!-- {name} -->\n{block}" in README
 
 
-def test_every_table_of_the_ridge_is_made_from_its_store(tmp_path):
-    folder = FOLDER.parent / "ridge"
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "runs").symlink_to(folder / "store" / "runs")
-    (tmp_path / "store" / "store.json").write_bytes((folder / "store" / "store.json").read_bytes())
-    spec = importlib.util.spec_from_file_location("ridge_tables", folder / "tables.py")
+def committed(folder, root):
+    """A store with the committed runs of a folder and a catalog of its own."""
+    root.mkdir()
+    (root / "runs").symlink_to(folder / "store" / "runs")
+    (root / "store.json").write_bytes((folder / "store" / "store.json").read_bytes())
+    return root
+
+
+@pytest.mark.parametrize("name", ["ridge", "width"])
+def test_every_table_of_a_folder_is_made_from_its_store(tmp_path, name):
+    folder = FOLDER.parent / name
+    spec = importlib.util.spec_from_file_location(f"{name}_tables", folder / "tables.py")
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
     readme = (folder / "README.md").read_text()
-    blocks = tables.blocks(tmp_path / "store")
+    blocks = tables.blocks(committed(folder, tmp_path / "store"))
     assert blocks.keys() == set(re.findall(r"<!-- (\w+) -->", readme))
-    for name, block in blocks.items():
-        assert f"<!-- {name} -->\n{block}" in readme
-    store = Store.open(tmp_path / "store")
+    for title, block in blocks.items():
+        assert f"<!-- {title} -->\n{block}" in readme
+
+
+def test_distances_to_the_aligned_model_are_those_of_the_committed_weights(tmp_path):
+    store = Store.open(committed(FOLDER.parent / "ridge", tmp_path / "store"))
     moved = store.find("b-on-a-activations")
     a, b, there = (
         np.concatenate([run.tensors()[n].ravel() for n in names_of(run)]).astype(float)

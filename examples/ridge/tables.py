@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
 from rashomon_cli import Run, Store
 
 HERE = Path(__file__).parent
+PATHS = {
+    "bridge": "Bezier, 1 bend",
+    "bridge3": "Bezier, 3 bends",
+    "poly": "polyline, 1 bend",
+    "bridge-aligned": "Bezier, 1 bend, to the aligned b",
+}
 WAYS = {"naive": "no, no", "reset": "no, yes", "aligned": "yes, no", "aligned_reset": "yes, yes"}
+
+CHANGES = {"cosine_change": "1 − cosine", "disagreement": "disagreement", "cka_change": "1 − CKA"}
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -33,10 +42,10 @@ def models(runs: dict[str, Run]) -> str:
     return table(["model", "train loss", "train accuracy [%]", "test loss", "test accuracy [%]"], rows)
 
 
-def lines(run: Run) -> str:
+def lines(run: Run, ways: dict[str, str] = WAYS) -> str:
     m, groups = run.metrics, run.measurements()
     rows = []
-    for way, words in WAYS.items():
+    for way, words in ways.items():
         losses = groups[way]["test_loss"].values
         rise = losses[len(losses) // 2] - (losses[0] + losses[-1]) / 2
         accuracy = 100 - m[f"midpoint_test_error_{way}"]
@@ -48,8 +57,7 @@ def lines(run: Run) -> str:
 
 def curves(runs: dict[str, Run]) -> str:
     rows = []
-    paths = (("bridge", "Bezier, 1 bend"), ("bridge3", "Bezier, 3 bends"), ("poly", "polyline, 1 bend"))
-    for name, what in paths:
+    for name, what in PATHS.items():
         m, errors = runs[name].metrics, runs[name].measurements()["curve"]["test_error"].values
         barriers = [with_error(m, f"curve_barrier_{kind}") for kind in ("loss", "error")]
         rows.append([f"`{name}`", what, *barriers, number(errors.min()), number(errors.max()), number(m["arc_length"])])
@@ -57,10 +65,100 @@ def curves(runs: dict[str, Run]) -> str:
     return table([*heads, "lowest test error [%]", "highest test error [%]", "length"], rows)
 
 
+def star(run: Run) -> str:
+    m, rows = run.metrics, []
+    pairs = list(itertools.combinations(m["anchor"], 2))
+    for kind, names in (("", m["anchor"]), ("via_", pairs), ("line_", pairs)):
+        for n, name in enumerate(names):
+            what = (
+                f"hub to {name}"
+                if kind == ""
+                else f"{' – hub – '.join(name)}"
+                if kind == "via_"
+                else f"{' – '.join(name)}"
+            )
+            found = []
+            for measure in ("loss", "error"):
+                value, error = (m[f"{kind}barrier_{measure}{end}"][n] for end in ("", "_stderr"))
+                found.append(f"{number(value, 3)} ± {number(error, 1)}")
+            rows.append([what, *found])
+    return table(["way", "barrier, train loss [nat]", "barrier, train error [points]"], rows)
+
+
+def ensembles(runs: dict[str, Run]) -> str:
+    rows = []
+    for name, path in (("ensemble", "bridge"), ("ensemble-aligned", "bridge-aligned")):
+        m = runs[name].metrics
+        own = [("their members, mean", "member_{}_mean"), ("their best member", "member_{}_best")]
+        sets = [(f"{m['ensemble_members']} models along `{path}`", "ensemble_{}"), *own]
+        sets += [("2 of them", "equal_{}"), ("a and b, independent", "independent_{}")]
+        for words, key in sets:
+            rows.append([words, *(with_error(m, key.format(kind)) for kind in ("error", "loss"))])
+    return table(["whose predictions", "test error [%]", "test loss [nat]"], rows)
+
+
+def differences(runs: dict[str, Run]) -> str:
+    rows = []
+    for name, path in (("ensemble", "bridge"), ("ensemble-aligned", "bridge-aligned")):
+        m = runs[name].metrics
+        for key, words in (
+            ("ensemble_minus_member_mean", "5 minus their members' mean"),
+            ("ensemble_minus_member_best", "5 minus their best member"),
+            ("ensemble_minus_independent", "5 minus 2 independent"),
+            ("equal_minus_independent", "2 of them minus 2 independent"),
+        ):
+            found = []
+            for kind in ("error", "loss"):
+                value, low, high = (number(m[f"{key}_{kind}{end}"], 3) for end in ("", "_low", "_high"))
+                found.append(f"{value} ({low} to {high})")
+            rows.append([f"`{path}`", words, *found])
+    return table(["path", "difference, paired by image", "error [points]", "loss [nat]"], rows)
+
+
+def machinery(runs: dict[str, Run]) -> str:
+    rows = []
+    for name, path in (("machinery", "bridge"), ("machinery-aligned", "bridge-aligned")):
+        m = runs[name].metrics
+        for data, words in (("test", "CIFAR-10"), ("ood", "MNIST")):
+            for change in ("cosine_change", "disagreement", "cka_change"):
+                key = f"machinery_{data}_{change}"
+                along, half = m[key], m["t"].index(0.5)
+                peak = max(range(len(along)), key=along.__getitem__)
+                share = with_error(m, f"{key}_largest_step_share")
+                ends = with_error(m, f"{key}_ends")
+                cells = [number(along[half], 3), f"{number(along[peak], 3)} at {m['t'][peak]:.2f}", ends, share]
+                rows.append([f"`{path}`", words, CHANGES[change], *cells])
+    heads = ["path", "images", "change from the start", "half-way", "largest", "between the ends"]
+    return table([*heads, "largest step's share of all"], rows)
+
+
+def widths(run: Run) -> str:
+    m, rows = run.metrics, []
+    for n, t in enumerate(m["t"]):
+        each = []
+        for kind in ("random", "hessian_free"):
+            for what in ("", "_curvature"):
+                value, error = (m[f"width_{kind}{what}{end}"][n] for end in ("", "_stderr"))
+                each.append(f"{number(value, 3)} ± {number(error, 1)}")
+        rows.append([f"{t:.2f}", *each])
+    heads = ["t", "width, random", "their vᵀHv [nat]", "width, Hessian-free"]
+    return table([*heads, "their vᵀHv [nat]"], rows)
+
+
 def blocks(root: Path) -> dict[str, str]:
     """The tables by name."""
     runs = {run.name: run for run in Store.open(root).runs()}
-    return {"models": models(runs), "lines": lines(runs["b-on-a-activations"]), "curves": curves(runs)}
+    return {
+        "models": models(runs),
+        "lines": lines(runs["b-on-a-activations"]),
+        "weights": lines(runs["b-on-a-weights"], {way: WAYS[way] for way in ("aligned", "aligned_reset")}),
+        "curves": curves(runs),
+        "star": star(runs["hub"]),
+        "ensembles": ensembles(runs),
+        "differences": differences(runs),
+        "machinery": machinery(runs),
+        "widths": widths(runs["width"]),
+    }
 
 
 if __name__ == "__main__":

@@ -262,4 +262,7 @@ def plus_minus(error: Metric) -> str:
     """A standard error behind its estimate."""
     if not isinstance(error, float | int) or isinstance(error, bool) or not math.isfinite(error):
         return ""
-    return f" ± {error:.1g}" if error else ""
+    if not error:
+        return ""
+    rounded = float(f"{error:.1g}")
+    return f" ± {rounded:.0f}" if 1 <= rounded < 1e6 else f" ± {rounded:.1g}"

@@ -48,3 +48,10 @@ def test_positions_behind_their_lists_label_them_as_in_runs_of_earlier_versions(
 def test_lists_without_labels_are_numbered_and_labels_without_lists_are_shown(shown):
     lines = shown({"tries_barrier_loss": [0.2, 0.1], "equal_member": [0.25]})
     assert lines == [["1", "2"], ["tries_barrier_loss", "0.2", "0.1"], ["1"], ["equal_member", "0.25"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(0.0123, "± 0.01"), (0.96, "± 1"), (12.3, "± 10"), (4.2e7, "± 4e+07"), (3e-6, "± 3e-06")]
+)
+def test_a_standard_error_has_one_digit_and_no_needless_exponent(shown, error, words):
+    assert shown({"midpoint": 70.0, "midpoint_stderr": error}) == [["midpoint", "70", *words.split()]]
