@@ -19,6 +19,7 @@ _WIDTH = 0.08  # standard deviation of the smoothing, in decades
 _NARROW, _BROAD = 1e-4, 1e-1  # bounds of the part around 0 that is linear, relative to the largest |λ|
 _FLOOR = 0.1  # eigenvalues per decade below which nothing is drawn
 _PANELS = 12
+_OTHER = "dimension_"
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ def density(group: Group) -> Figure | None:
 
     Args:
         group: ``density_nodes``, ``density_weights``, ``density_dimension`` and ``density_known``, of a point, along
-            ``t`` or along ``layer``; ``tau`` and ``dimension`` with its ends where they were counted.
+            ``t`` or along ``layer``; those of ``dimension_density_…`` where there are no others; ``tau`` and
+            ``dimension`` with its ends where they were counted.
 
     Returns:
         The figure; None where the group has no such nodes.
     """
+    if "density_nodes" not in group:
+        group = {name.removeprefix(_OTHER): v for name, v in group.items() if name.startswith(_OTHER)} | dict(group)
     panels = _panels(group)
     if not panels:
         return None
@@ -77,12 +81,10 @@ def density(group: Group) -> Figure | None:
             top.set_title(style.shorten(str(layer), 40))
         drawn += [top, below]
     highest = max(top.get_ylim()[1] for top in drawn[::2])
-    for place, (top, below) in enumerate(zip(drawn[::2], drawn[1::2])):
+    for top in drawn[::2]:
         top.set_ylim(top=highest)
-        if place % columns == 0:
-            top.set_ylabel("eigenvalues\nper decade" if columns > 1 else "eigenvalues per decade")
-        if place + columns >= len(panels):
-            below.set_xlabel(style.label(group["density_nodes"], "eigenvalue λ"))
+    figure.supylabel("eigenvalues per decade", fontsize=9)
+    figure.supxlabel(style.label(group["density_nodes"], "eigenvalue λ"), fontsize=9)
     style.legend(figure, drawn, columns=3 if curves == 1 and layered else 2, bars="")
     return figure
 

@@ -146,8 +146,9 @@ def _words(group: Group) -> str:
     """What the examples allow, and on a path whether the number is constant."""
     found = []
     if "gram_rank_ratio" in group:
-        ratios = _value(group, "gram_rank_ratio")
-        found.append(f"n(C − 1)/P = {np.nanmax(ratios):.3g}")
+        ratio = float(np.nanmax(_value(group, "gram_rank_ratio")))
+        rest = f", so {100 * (1 - ratio):.0f} % of the Gauss-Newton matrix is flat by construction" if ratio < 1 else ""
+        found.append(f"n(C − 1)/P = {ratio:.3g}{rest}")
     if "dimension_constant" in group:
         found.append(str(group["dimension_constant"].values))
     return "; ".join(found)

@@ -15,6 +15,7 @@ from rashomon_cli.figures.parts import number
 from rashomon_cli.figures.style import Group, Look
 
 _KINDS = {"near_null": "near null", "tangent": "tangent", "random": "random", "top": "steepest", "given": "given"}
+_TICKS = 11
 _SIDES = ("plus", "minus")
 
 
@@ -71,14 +72,18 @@ def _along(group: Group, kinds: Array, looks: dict[str, Look]) -> Figure:
     t = style.coordinate(group, "t")
     step = float(np.min(np.diff(t.values))) if len(t.values) > 1 else 1.0
     for place, (name, how) in enumerate(looks.items()):
-        shift = (place - (len(looks) - 1) / 2) * 0.14 * step
+        shift = (place - (len(looks) - 1) / 2) * 0.09 * step
         x = np.broadcast_to((t.values + shift)[:, None], kinds.shape)
         for side, beside in zip(_SIDES, (-0.02, 0.02)):
             _mark(axes, group, side, kinds == name, x + beside * step, _KINDS.get(name, name), how, upright=True)
         every = np.concatenate([np.where(kinds == name, group[f"reach_{side}"].values, np.nan) for side in _SIDES], 1)
+        every[every <= 0] = np.nan
         there = np.isfinite(every).any(1)
-        middle = [np.nanmedian(row) for row in every[there]]
+        # Of logarithms: between two values that differ much, where the eye sees the middle.
+        middle = [np.exp(np.nanmedian(np.log(row))) for row in every[there]]
         axes.plot((t.values + shift)[there], middle, color=how.colour, ls=how.dash, lw=0.9, zorder=1.5)
+    if len(t.values) <= _TICKS:
+        axes.set_xticks(t.values, [style.plain(float(f"{value:.3g}")) for value in t.values])
     axes.set_xlabel(style.label(t))
     axes.set_ylabel(f"distance until the loss rises by {_amount(group)}")
     axes.plot([], [], color=style.GREY, lw=0.9, label="line: median of a kind")

@@ -82,6 +82,14 @@ def test_layers_have_panels_of_one_scale(along):
     assert "t = 1" in labels(both)
 
 
+def test_the_density_behind_a_count_is_drawn_where_there_is_no_other():
+    behind = {f"dimension_{name}": variable for name, variable in group(known=30.0).items()}
+    figure = density(behind | COUNTED)
+    assert "|λ| ≤ τ = 0.1: 930 (900 to 950)" in labels(figure)
+    own = density(behind | group() | COUNTED)
+    assert [axes.lines[1].get_xdata()[-1] for axes in (figure.axes[1], own.axes[1])] == pytest.approx([30, 20])
+
+
 def test_one_probe_has_no_band():
     assert "±1 standard error over probes" in labels(density(group()))
     assert "±1 standard error over probes" not in labels(density(group(probes=1)))

@@ -51,7 +51,9 @@ def test_a_model_has_its_curve_with_routes_that_say_something_else_and_tau():
 
 
 def test_what_the_examples_allow_is_said():
-    assert figure_title(group()) == "n(C − 1)/P = 0.55"
+    words = "n(C − 1)/P = 0.55, so 45 % of the Gauss-Newton matrix is flat by construction"
+    assert figure_title(group()) == words
+    assert figure_title(group() | {"gram_rank_ratio": scalar(2.5)}) == "n(C − 1)/P = 2.5"
     assert figure_title({name: v for name, v in group().items() if name != "gram_rank_ratio"}) == ""
 
 
@@ -64,11 +66,12 @@ def test_where_no_symmetries_are_told_nothing_is_drawn_aside():
 
 
 def test_a_path_has_a_curve_a_position_and_the_number_over_t(along):
+    ratio = series("t", np.full(5, 2.5))
     told = Variable((), np.asarray("constant within its interval: nowhere more than 10 from that at t = 0"))
-    found = along(group) | {"dimension_constant": told}
+    found = along(group) | {"dimension_constant": told, "gram_rank_ratio": ratio}
     figure = dimension(found)
     assert labels(figure)[:5] == ["t = 0", "t = 0.25", "t = 0.5", "t = 0.75", "t = 1"]
-    assert figure.get_suptitle() == f"n(C − 1)/P = 0.55; {told.values}"
+    assert figure.get_suptitle() == f"n(C − 1)/P = 2.5; {told.values}"
     right = figure.axes[1]
     bars = next(c for c in right.containers if c.get_label() == "all directions")
     ends = [tuple(segment[:, 1]) for segment in bars.lines[2][0].get_segments()]

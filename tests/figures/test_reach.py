@@ -67,12 +67,13 @@ def test_a_path_has_every_direction_over_t_and_medians_of_kinds(along):
     assert len(marks(axes, "^")) == 5 + 2 * 5  # cut off, and the random ones
     medians = [line for line in axes.lines if line.get_linewidth() == 0.9 and line.get_label().startswith("_")]
     steep = next(line for line in medians if max(line.get_ydata()) < 1)
-    np.testing.assert_allclose(steep.get_ydata(), (0.14 - 0.01 * np.linspace(0, 1, 5)) / 2)
+    np.testing.assert_allclose(steep.get_ydata(), np.sqrt(0.08 * (0.06 - 0.01 * np.linspace(0, 1, 5))))
 
 
 def test_a_direction_that_is_absent_somewhere_is_left_out_there(along):
     found = along(group)
     found["reach_plus"].values[0, 3] = found["reach_minus"].values[0, 3] = np.nan
+    found["reach_plus"].values[1, 0] = 0.0
     (axes,) = reach(found).axes
     assert len(style.encode(axes.figure, "png")) > 5000
     alone = reach({name: v for name, v in group().items() if name != "reach_curvature"})
