@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -143,7 +144,7 @@ def trace(
     *,
     asked: Asked,
     matvecs: int = 60,
-    method: str = "auto",
+    method: Literal["auto", "xtrace", "hutchinson"] = "auto",
     memory: float = 2**31,
     seed: int = 0,
     tick: Tick = silent,
@@ -175,10 +176,11 @@ def trace(
     def measure(matrix: Matrix) -> Result:
         if isinstance(matrix, PyHessian):
             return traces.hutchinson(matrix, matvecs, seed=seed).result()
-        chosen = method if method in ("xtrace", "hutchinson") else "auto"
-        return traces.estimate(matrix, matvecs, parts=masks, method=chosen, memory=memory, seed=seed).result()
+        return traces.estimate(matrix, matvecs, parts=masks, method=method, memory=memory, seed=seed).result()
 
-    return whole.each(problem, point, measure, tick)
+    found = whole.each(problem, point, measure, tick)
+    variables = {name.replace("layer_name", "layer"): variable for name, variable in found.variables.items()}
+    return Result(variables, found.tensors)
 
 
 def density(

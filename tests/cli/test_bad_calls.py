@@ -24,6 +24,7 @@ USAGE, FAILED, NO_STORE, DAMAGED = 2, 1, 10, 12
 TINY = ["--model", "mlp(width=8)", "--data", "digits(train=200)"]
 TRAIN = ["train", *TINY, "--epochs", "1"]
 SWEEP = ["sweep", *TINY, "--widths", "1", "--pairs", "1", "--epochs", "1"]
+SPECTRA = ["probe", "tiny", "--what", "top,trace,density,dimension,reach,flat,llc"]
 OWN = """
 from torch import nn
 
@@ -221,6 +222,29 @@ BAD = [
         "--machinery-samples",
         "rashomon probe",
     ),
+    *[
+        ([*SPECTRA, flag, value], USAGE, f"{flag} = {value}", "rashomon probe")
+        for flag, value in (
+            ("--trace-matvecs", "3"),
+            ("--top-k", "0"),
+            ("--density-steps", "0"),
+            ("--dimension-epsilon", "0"),
+            ("--dimension-step", "0"),
+            ("--reach-epsilon", "-1"),
+            ("--reach-step", "0"),
+            ("--flat-epsilon", "0"),
+            ("--flat-visible", "0"),
+            ("--llc-draws", "3"),
+        )
+    ],
+    ([*SPECTRA, "--matrix", "hesse"], USAGE, "hesse", "rashomon probe"),
+    *[
+        ([*SPECTRA, "--backend", "pyhessian", *more], USAGE, "knows the whole Hessian only", "rashomon probe")
+        for more in (["--matrix", "ggn"], ["--layers", "layers.*"], ["--by", "layer"])
+    ],
+    ([*SPECTRA, "--layers", "layers.1,blocks.*"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
+    ([*SPECTRA, "--dimension-routes", "gramm"], USAGE, "no route 'gramm'", "--dimension-routes gram"),
+    (["probe", "tiny", "--what", "flat", "--flat-ood", "photoes"], USAGE, "'photoes'", "--flat-ood photos"),
     ([*SWEEP, "--widths", "0.3,1"], USAGE, "0.3 times the width 8 is 2.4", "--model 'mlp(width=8)' --widths 1/4,1"),
     ([*SWEEP, "--widths", "1/16"], USAGE, "no whole number of units", "rashomon sweep --model 'mlp(width=8)'"),
     ([*SWEEP, "--widths", "1,,2"], USAGE, "--widths = '1,,2'", "rashomon sweep"),

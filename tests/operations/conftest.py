@@ -115,6 +115,33 @@ class Plain:
             self.module.train()(self.x["train"])
         return self
 
+    def matrices(self, split="train", kind="hessian"):
+        """The mean loss's gradient (P,) and its Hessian, Gauss-Newton or empirical Fisher matrix (P, P), in float64."""
+        module, x, y = self.module.double().eval(), self.x[split].double(), self.y[split]
+        named = {name: p.detach() for name, p in module.named_parameters()}
+        sizes, theta = [p.numel() for p in named.values()], self.flat().double()
+
+        def outputs(at):
+            pieces = {n: piece.view_as(named[n]) for n, piece in zip(named, at.split(sizes), strict=True)}
+            return torch.func.functional_call(module, pieces, (x,))
+
+        def losses(at):
+            return nn.functional.cross_entropy(outputs(at), y, reduction="none")
+
+        def loss(at):
+            return losses(at).mean()
+
+        gradient = torch.func.grad(loss)(theta)
+        if kind == "hessian":
+            return gradient, torch.autograd.functional.hessian(loss, theta)
+        if kind == "fisher":
+            each = torch.autograd.functional.jacobian(losses, theta)
+            return gradient, each.T @ each / len(x)
+        p = outputs(theta).softmax(1).detach()
+        inner = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        jacobian = torch.autograd.functional.jacobian(outputs, theta)
+        return gradient, torch.einsum("ncp,ncd,ndq->pq", jacobian, inner, jacobian) / len(x)
+
     @torch.no_grad()
     def figures(self):
         """Loss and accuracy on both splits."""

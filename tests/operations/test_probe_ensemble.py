@@ -50,7 +50,7 @@ def looked(monkeypatch):
 
 def test_quantities_that_need_more_are_measured_only_where_they_are_named():
     assert ProbeConfig(run="a").what == ("loss", "gradient", "hvp", "distance")
-    assert {q.name for q in QUANTITIES if not q.default} == {"ensemble", "width", "machinery"}
+    assert {q.name for q in QUANTITIES if q.default} == {"loss", "gradient", "hvp", "distance"}
     roles = [(q.gathering.against or "").removeprefix(f"{q.name}_") for q in QUANTITIES if q.gathering]
     assert len(set(filter(None, roles))) == len(list(filter(None, roles))), "roles of parents tell the quantity"
 

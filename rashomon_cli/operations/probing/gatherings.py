@@ -15,7 +15,7 @@ from rashomon_cli.core.specs import parse_reference
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
-from rashomon_cli.operations.predictions import data_of
+from rashomon_cli.operations.predictions import Images, data_of
 from rashomon_cli.operations.probing.others import Other, blamed
 from rashomon_cli.operations.probing.points import Places, Sample
 from rashomon_cli.operations.quantities import Gathering, Quantity, Sizes
@@ -54,6 +54,11 @@ class Planned:
         return self.quantity.gathering
 
     @property
+    def images(self) -> Images | None:
+        """The examples of the other data."""
+        return None if self.other is None else self.other.images
+
+    @property
     def parents(self) -> list[Parent]:
         """The models beside the path, with their roles, ``against-1`` and so on."""
         role = str(self.gathering.against).removeprefix(f"{self.quantity.name}_")
@@ -67,7 +72,7 @@ class Planned:
         for run, count, place in looked:
             kept = data_of(run)
             sizes = Sizes(int(kept["train_count"]), int(kept["test_count"]))
-            sizes = replace(sizes, other=len(self.other.images.inputs) if self.other else 0)
+            sizes = replace(sizes, other=len(self.images.inputs) if self.images else 0)
             problem = next(iter(subjects.problems_of(context, run, float64)))
             for step in self.gathering.steps(self.settings, sizes):
                 title = f"{self.quantity.name}: {step.title} at {place}"
@@ -107,7 +112,7 @@ class Planned:
             if {n: v.shape for n, v in kept.tensors.items()} != {n: v.shape for n, v in seen[0].tensors.items()}:
                 raise Refused(f"{model.label} and {places.subject.label} give outputs of different shapes", _OTHERS)
             beside.append(kept)
-        sample = Sample(places.loaded, places.seed, self.other and self.other.images)
+        sample = Sample(places.loaded, places.seed, self.images)
         arguments = self.quantity.arguments(self.settings, sample)
         found: Result = self.quantity.load()(
             places.loaded.problem, places.path, self.positions, seen, beside, **arguments
@@ -120,7 +125,7 @@ class Planned:
         Raises:
             Refused: if it fails on the data, or what it gives is not finite.
         """
-        sample = Sample(loaded, places.seed, self.other and self.other.images)
+        sample = Sample(loaded, places.seed, self.images)
         arguments = self.gathering.arguments(self.settings, sample)
         with blamed(self.other, label):
             found = self.gathering.load()(loaded.problem, point, tick=places.context.progress.tick, **arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,8 @@ def together(found: Mapping[str, Mapping[str, Variable]]) -> dict[str, Variable]
     """Join what each quantity found.
 
     Where a later quantity has a variable of the same name with other values, or a dimension of the same name with
-    another length or other coordinates, its own is called ``<quantity>_<name>``. Products are summed.
+    another length or other coordinates, its own is called ``<quantity>_<name>``, or ``<quantity>_<name>_index`` where
+    there is one already. Products are summed.
 
     Args:
         found: variables by quantity, in the order in which names are given away.
@@ -30,7 +31,8 @@ def together(found: Mapping[str, Mapping[str, Variable]]) -> dict[str, Variable]
     dims: dict[str, Coordinates] = {}
     for quantity, variables in found.items():
         own = _dimensions(variables)
-        renamed = {d: f"{quantity}_{d}" for d, there in own.items() if d in dims and not _alike(dims[d], there)}
+        clashing = [dim for dim, there in own.items() if dim in dims and not _alike(dims[dim], there)]
+        renamed = {dim: _free(f"{quantity}_{dim}", {*variables, *joined}) for dim in clashing}
         for name, variable in variables.items():
             moved = replace(variable, dims=tuple(renamed.get(dim, dim) for dim in variable.dims))
             name, before = renamed.get(name, name), joined.get(renamed.get(name, name))
@@ -39,7 +41,7 @@ def together(found: Mapping[str, Mapping[str, Variable]]) -> dict[str, Variable]
             elif before is None or _same(before, moved):
                 joined[name] = moved
             else:
-                joined[f"{quantity}_{name}"] = moved
+                joined[_free(f"{quantity}_{name}", {*variables, *joined})] = moved
         dims |= {renamed.get(dim, dim): there for dim, there in own.items()}
     return joined
 
@@ -51,6 +53,13 @@ def _dimensions(variables: Mapping[str, Variable]) -> dict[str, Coordinates]:
         for variable in variables.values()
         for dim, size in zip(variable.dims, np.shape(variable.values), strict=True)
     }
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """A name that no variable has: in a file a dimension is one, too."""
+    while name in taken:
+        name += "_index"
+    return name
 
 
 def _alike(one: Coordinates, other: Coordinates) -> bool:

@@ -109,7 +109,8 @@ class Work:
         run, points = self.subject.run, len(self.ts)
         on_path = run.kind == "path"
         record = run.record.data or {}
-        sizes = Sizes(int(record["train_count"]), int(record["test_count"]), _DIRECTIONS if on_path else 0)
+        counts = int(record["train_count"]), int(record["test_count"])
+        sizes = Sizes(*counts, _DIRECTIONS if on_path else 0, outputs=int(record.get("num_classes") or 1))
         place = counted(points, "point")
         steps = [
             replace(step, title=f"{step.title} at {place}", forward_passes=points * step.forward_passes)
@@ -124,9 +125,16 @@ class Work:
         return steps
 
     def carry_out(self, job: Job) -> Run:
-        """Measure, and publish a run of kind ``measurement``."""
+        """Measure, and publish a run of kind ``measurement``.
+
+        Raises:
+            UsageError: if a setting does not fit the model.
+        """
         context, subject = self.context, self.subject
         places = Places.of(context, subject, self.refresh_samples, self.seed, self.float64)
+        for quantity in self.chosen:
+            if quantity.check is not None:
+                quantity.check(self.of(quantity), places.loaded.problem.layout)
         context.progress.start("probe", sum(s.forward_passes for s in self.steps()) // problems.EVALUATION_BATCH)
         points = self._at_points(job, places)
         found: dict[str, Mapping[str, Variable]] = {}

@@ -10,10 +10,11 @@ from rashomon_cli.core.errors import no_such
 from rashomon_cli.core.options import option
 from rashomon_cli.core.specs import split_list
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import MatrixConfig, matrix_arguments, products
+from rashomon_cli.operations.quantities.matrix import MatrixConfig, check_layers, matrix_arguments, products
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 _ROUTES = ("gram", "top", "quadrature")
+_DISTANCE = 40  # products with either matrix
 
 
 class DimensionConfig(MatrixConfig):
@@ -33,7 +34,7 @@ class DimensionConfig(MatrixConfig):
     @field_validator("dimension_routes", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        names = tuple(split_list(value) if isinstance(value, str) else value)
+        names = tuple(dict.fromkeys(split_list(value) if isinstance(value, str) else value))
         if not names:
             raise ValueError(f"name at least one of {', '.join(_ROUTES)}")
         for name in names:
@@ -43,14 +44,22 @@ class DimensionConfig(MatrixConfig):
 
 
 def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
-    found = [products("dimension: steepest pairs", 2 * settings.dimension_deflate + 12, settings, sizes)]
-    if "quadrature" in settings.dimension_routes:
-        count, probes = settings.dimension_steps, settings.dimension_probes
-        title = f"dimension by quadrature: {probes} probes of {count} products"
-        found.append(products(title, count, settings, sizes, vectors=probes))
+    found = []
+    if "gram" in settings.dimension_routes:
+        gradients = -(-sizes.outputs // 2)  # a gradient of an output is about half a product
+        title = f"dimension by the Gram matrix: gradients of {sizes.outputs} outputs an example"
+        found.append(products(title, 1, settings, sizes, vectors=gradients))
+        if settings.matrix == "hessian":
+            title = f"dimension: distance of the Gauss-Newton matrix in about {_DISTANCE} products"
+            found.append(products(title, _DISTANCE, settings, sizes))
     if "top" in settings.dimension_routes:
         limit = settings.dimension_limit
         found.append(products(f"dimension by pairs beyond τ, {limit} products at most", limit, settings, sizes))
+    if "quadrature" in settings.dimension_routes:
+        count, probes = settings.dimension_steps, settings.dimension_probes
+        found.append(products("dimension: steepest pairs", 2 * settings.dimension_deflate + 12, settings, sizes))
+        title = f"dimension by quadrature: {probes} probes of {count} products"
+        found.append(products(title, count, settings, sizes, vectors=probes))
     return found
 
 
@@ -73,6 +82,7 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    check=check_layers,
     summary="rashomon_cli.science.spectra.along:along",
     default=False,
 )

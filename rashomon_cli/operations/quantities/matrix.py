@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, field_validator
 
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.quantity import Sampler, Samples, Sizes, taken
 
 if TYPE_CHECKING:
+    from rashomon_cli.science.problem import Layout
     from rashomon_cli.science.spectrum import Asked
 
 
@@ -29,6 +30,18 @@ class MatrixConfig(DecayConfig):
     split: Literal["train", "test"] = option("train", "curvature: the split whose mean loss it is of.")
     samples: Samples = option(4096, "curvature: examples of the split, or all.")
     layers: str | None = option(None, "curvature: only the parameters of layers that match, as 'blocks.*.conv?'.")
+
+
+def check_layers(settings: MatrixConfig, layout: Layout) -> None:
+    """Refuse a pattern that no layer matches.
+
+    Raises:
+        UsageError: naming the nearest layer.
+    """
+    from rashomon_cli.science.spectra.blocks import layers
+
+    if settings.layers is not None:
+        layers(layout, settings.layers)
 
 
 def matrix_arguments(settings: MatrixConfig, sample: Sampler) -> dict[str, Any]:
@@ -51,11 +64,16 @@ class SpectrumConfig(MatrixConfig):
         "own", "top, trace, density: whose products and algorithms; pyhessian is a second opinion on the whole Hessian."
     )
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.backend == "pyhessian" and (self.matrix, self.layers, self.by) != ("hessian", None, "whole"):
-            raise ValueError("pyhessian knows the whole Hessian only")
-        return self
+    @field_validator("backend")
+    @classmethod
+    def _fits(cls, value: str, info: ValidationInfo) -> str:
+        if value == "pyhessian" and [info.data.get(n) for n in ("matrix", "layers", "by")] != [
+            "hessian",
+            None,
+            "whole",
+        ]:
+            raise ValueError("it knows the whole Hessian only")
+        return value
 
 
 def asked(settings: SpectrumConfig, sample: Sampler) -> Asked:

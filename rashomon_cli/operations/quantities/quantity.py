@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from rashomon_cli.core.options import Config
 from rashomon_cli.core.results import Array, Result, Variable
 from rashomon_cli.operations.plan import Step
+
+if TYPE_CHECKING:
+    from rashomon_cli.science.problem import Layout
 
 Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standard error need two
 
@@ -20,13 +23,14 @@ Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standa
 class Sizes:
     """How many examples there are, and how many directions a point has: those of a path, or none.
 
-    ``other`` counts the test examples of the other data that a quantity names.
+    ``other`` counts the test examples of the other data that a quantity names, ``outputs`` the outputs of a model.
     """
 
     train: int
     test: int
     directions: int = 0
     other: int = 0
+    outputs: int = 1
 
 
 class Sampler(Protocol):
@@ -85,6 +89,7 @@ class Quantity:
         steps: (settings, sizes) → what one point costs.
         summary: ``module:function`` of ``science``: variables of a point quantity, stacked along t → further ones.
         turning: ``module:function`` of ``science``: tensors of a point quantity at each point → further variables.
+        check: (settings, layout of the parameters) → nothing; refuses what does not fit the model before a first step.
         other: the setting that names other data.
         samples: the setting that says how many of their test examples are used.
         gathering: of a path quantity that looks at models; its function is then called with the problem, the path, the
@@ -101,6 +106,7 @@ class Quantity:
     steps: Callable[[Any, Sizes], list[Step]]
     summary: str | None = None
     turning: str | None = None
+    check: Callable[[Any, Layout], None] | None = None
     other: str | None = None
     samples: str | None = None
     gathering: Gathering | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, products
+from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 
@@ -39,6 +39,7 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    check=check_layers,
     turning="rashomon_cli.science.spectrum:turning",
     default=False,
 )

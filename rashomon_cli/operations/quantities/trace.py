@@ -6,7 +6,7 @@ from typing import Literal
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, products
+from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 
@@ -37,5 +37,6 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    check=check_layers,
     default=False,
 )

@@ -34,6 +34,9 @@ def test_coordinates_stay_with_their_dimension():
     assert joined["y"].dims == joined["density_layer"].dims == ("density_layer",)
     plain = together({"machinery": {"step": series("step", [0.1, 0.2])}, "llc": {"excess": series("step", [1, 2])}})
     assert plain["excess"].dims == ("llc_step",), "the middles of machinery's steps are no coordinates of a walk"
+    walk = {"excess": series("step", [1, 2]), "llc_step": scalar(0.1)}
+    told = together({"machinery": {"step": series("step", [0.1, 0.2])}, "llc": walk})
+    assert told["excess"].dims == ("llc_step_index",), "a file has one name for a dimension and a variable"
 
 
 def test_variables_of_one_name_that_differ_are_both_kept():

@@ -1,0 +1,121 @@
+"""The number of eigenvalues near 0, as ``probe`` stores it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rashomon_cli.core.errors import UsageError
+from rashomon_cli.core.options import build
+from rashomon_cli.operations.probe import ProbeConfig, plan, probe
+from rashomon_cli.operations.quantities.density import DensityConfig
+from rashomon_cli.operations.quantities.dimension import DimensionConfig
+from rashomon_cli.science import dimension as science
+
+QUICK = {"dimension_routes": "quadrature", "dimension_probes": 2, "dimension_steps": 10, "dimension_deflate": 3}
+NAMES = ("tau", "dimension", "dimension_low", "dimension_high", "dimension_route", "matvecs")
+
+
+def measure(context, run, settings=None, **options):
+    chosen = build(DimensionConfig, QUICK | {"samples": "all"} | (settings or {}))
+    given = {"run": run, "what": "dimension", "points": 3} | options
+    density = build(DensityConfig, {"samples": "all", "density_probes": 3, "density_steps": 6})
+    return probe(context, build(ProbeConfig, given), {"dimension": chosen, "density": density})
+
+
+def counted(matrix, taus):
+    sizes = torch.linalg.eigvalsh(matrix).abs().numpy()
+    return (sizes <= np.reshape(taus, (-1, 1))).sum(1)
+
+
+def test_the_interval_of_each_route_has_the_count_of_the_dense_hessian(zoo, at, plain):
+    settings = {"dimension_routes": "gram,top,quadrature", "dimension_steps": 40, "dimension_limit": 700}
+    run = measure(at(zoo), "a", settings, float64=True)
+    m, found = run.metrics, {name: v.values for name, v in run.measurements()["probe"].items()}
+    _, hessian = plain(zoo.find("a")).matrices()
+    assert m["tau"] == pytest.approx(0.1)
+    assert m["dimension_low"] <= counted(hessian, m["tau"])[0] <= m["dimension_high"]
+    assert m["dimension_low"] <= m["dimension"] <= m["dimension_high"]
+    assert m["dimension_route"] in ("gram", "top", "quadrature")
+    assert m["dimension_agrees"] is True
+    assert m["dimension_less_symmetries"] < m["dimension"]
+    exact = counted(hessian, found["dimension_curve_taus"])
+    for route in ("gram", "top", "quadrature"):
+        assert (found[f"dimension_curve_{route}_low"] <= exact).all(), route
+        assert (exact <= found[f"dimension_curve_{route}_high"]).all(), route
+    assert m["gram_rank_ratio"] == pytest.approx(200 * 9 / len(hessian), rel=0.2)
+
+
+def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):
+    run = measure(at(zoo), "cd", points=2)
+    for name in NAMES:
+        assert len(run.metrics[name]) == 2, name
+    assert run.metrics["dimension_route"] == ["quadrature", "quadrature"]
+    found = run.measurements()["probe"]
+    assert found["dimension_curve"].dims == found["dimension_curve_route"].dims == ("t", "tolerance")
+    assert found["dimension_density_alpha"].values.shape == (2, 2, 10)
+    assert run.metrics["dimension_change"][0] == 0
+    assert run.metrics["dimension_change_low"][1] <= run.metrics["dimension_change"][1]
+    one = measure(at(zoo), "cd@1")
+    assert one.metrics["dimension"] == pytest.approx(run.metrics["dimension"][1], rel=1e-3)
+    assert one.metrics["dimension_route"] == "quadrature"
+    assert "dimension_change" not in one.metrics
+
+
+def test_words_survive_an_interruption(zoo, at, monkeypatch):
+    whole = measure(at(zoo), "ab", points=2)
+    seen = []
+    original = science.dimension
+
+    def counts(problem, point, **options):
+        seen.append(point.t)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(problem, point, **options)
+
+    monkeypatch.setattr(science, "dimension", counts)
+    with pytest.raises(KeyboardInterrupt):
+        measure(at(zoo, again=True), "ab", points=2)
+    run = measure(at(zoo, again=True), "ab", points=2)
+    assert seen == [0, 1, 1]
+    assert run.metrics == whole.metrics
+    routes = run.measurements()["probe"]["dimension_curve_route"].values
+    assert set(routes.ravel().tolist()) == {"quadrature"}
+
+
+def test_a_density_beside_it_keeps_its_own_probes(zoo, at):
+    run = measure(at(zoo), "a", what="density,dimension")
+    found = run.measurements()["probe"]
+    assert found["density_alpha"].values.shape == (3, 6)
+    assert found["dimension_density_alpha"].values.shape == (2, 10)
+    assert found["dimension_density_alpha"].dims == ("dimension_probe", "dimension_lanczos_step")
+    alone = [measure(at(zoo), "a", what=what).metrics["matvecs"] for what in ("density", "dimension")]
+    assert run.metrics["matvecs"] == sum(alone)
+
+
+def test_some_layers_of_another_matrix_with_the_penalty(zoo, at, plain):
+    settings = {"layers": "layers.5", "matrix": "ggn", "dimension_routes": "gram", "dimension_epsilon": 1e-4}
+    run = measure(at(zoo), "a", settings, float64=True)
+    _, ggn = plain(zoo.find("a")).matrices(kind="ggn")
+    block = ggn[-90:, -90:]
+    assert run.metrics["dimension"] == counted(block, 2e-4)[0] > 9, "a shift of all logits is free in 9 rows"
+    decayed = measure(at(zoo), "a", settings | {"with_decay": True}, float64=True)
+    assert decayed.metrics["dimension"] == 0, "the penalty of 5e-4 is above τ"
+
+
+def test_routes_are_checked(zoo, at):
+    with pytest.raises(UsageError, match="no route 'topp'"):
+        build(DimensionConfig, {"dimension_routes": "gram,topp"})
+    with pytest.raises(UsageError, match="name at least one"):
+        build(DimensionConfig, {"dimension_routes": ()})
+    assert build(DimensionConfig, {"dimension_routes": " top,gram,top"}).dimension_routes == ("top", "gram")
+    asked = build(ProbeConfig, {"run": "a", "what": "dimension"})
+    passes = {"hessian": {"gram": 2, "top": 1, "quadrature": 2, "gram,top,quadrature": 5}, "ggn": {"gram": 1}}
+    for matrix, counts in passes.items():
+        for routes, count in counts.items():
+            settings = build(DimensionConfig, {"dimension_routes": routes, "matrix": matrix})
+            steps = plan(at(zoo), asked, {"dimension": settings}).steps()
+            assert sum(step.title.startswith("dimension") for step in steps) == count, (matrix, routes)
+    gram = plan(at(zoo), asked, {"dimension": build(DimensionConfig, {"dimension_routes": "gram"})}).steps()[0]
+    assert (gram.forward_passes, gram.vectors) == (200, 5), "10 outputs, each half a product"

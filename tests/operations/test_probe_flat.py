@@ -1,0 +1,73 @@
+"""The ledger of flat directions, as ``probe`` stores it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.options import build
+from rashomon_cli.operations.probe import ProbeConfig, plan, probe
+from rashomon_cli.operations.quantities.flat import FlatConfig
+from rashomon_cli.operations.quantities.reach import ReachConfig
+
+SMALL = {"flat_samples": 60, "flat_near_null": 3, "flat_degree": 10, "flat_steps": 20, "flat_ood_samples": 40}
+KINDS = ("symmetry", "dead", "invisible", "visible")
+REACH = {"reach_near_null": 0, "reach_top": 0, "reach_random": 1, "reach_samples": 50}
+
+
+def measure(context, run, settings=None, **options):
+    chosen = {"flat": build(FlatConfig, SMALL | (settings or {})), "reach": build(ReachConfig, REACH)}
+    return probe(context, build(ProbeConfig, {"run": run, "what": "flat", "points": 2} | options), chosen)
+
+
+def test_shares_of_a_model_sum_to_one_and_other_data_are_looked_at(zoo, at):
+    run = measure(at(zoo), "a", {"flat_ood": "photos"})
+    m = run.metrics
+    assert sum(m[f"flat_share_{kind}"] for kind in KINDS) == pytest.approx(1)
+    assert m["flat_share_symmetry_each"] == pytest.approx(
+        (1 - sum(np.array(m[f"flat_share_{kind}_each"]) for kind in KINDS[1:])).tolist(), abs=1e-9
+    )
+    assert m["flat_tau"] == pytest.approx(0.1)
+    assert m["flat_units_known"] == 1
+    assert m["flat_change_random"] > 0
+    assert m["flat_change_other_random"] > 0
+    assert len(m["flat_curvature"]) == len(m["flat_residual"]) == 3
+    assert m["matvecs"] > 3 * 10
+    assert run.tensors("vectors.safetensors")["0/flat/vectors_near_null"].shape[0] == 3
+    assert run.record.config["settings"]["flat"]["flat_ood"] == "photos"
+    without = measure(at(zoo), "a")
+    assert without.id != run.id
+    assert not [name for name in without.metrics if "other" in name]
+    assert without.metrics["flat_share_visible"] == m["flat_share_visible"]
+
+
+def test_a_path_beside_another_quantity_with_directions(zoo, at):
+    run = measure(at(zoo), "cd", what="flat,reach")
+    found = run.measurements()["probe"]
+    for kind in KINDS:
+        assert found[f"flat_share_{kind}"].dims == ("t",)
+    assert found["flat_curvature"].dims == ("t", "flat_direction")
+    assert found["flat_curvature"].values.shape == (2, 3)
+    assert found["reach_plus"].dims == ("t", "direction")
+    assert found["reach_plus"].values.shape == (2, 2)
+    one = measure(at(zoo), "cd@1")
+    assert one.metrics["flat_share_symmetry"] == pytest.approx(run.metrics["flat_share_symmetry"][1], abs=1e-2)
+
+
+def test_other_data_that_do_not_fit_are_refused(zoo, at, regression):
+    before = len(zoo.rows())
+    with pytest.raises(Refused, match="does not fit a, which takes images") as refused:
+        measure(at(zoo), "a", {"flat_ood": regression})
+    assert refused.value.hint.startswith("--flat-ood digits")
+    assert len(zoo.rows()) == before
+
+
+def test_a_plan_counts_at_most(zoo, at):
+    asked = build(ProbeConfig, {"run": "a", "what": "flat"})
+    settings = build(FlatConfig, SMALL | {"flat_ood": "photos"})
+    steps = plan(at(zoo), asked, {"flat": settings}).steps()
+    passes = {s.title: (s.forward_passes, s.vectors) for s in steps}
+    assert passes["flat: 3 directions in 10 products each at 1 point"] == (10 * 60, 3)
+    changes = passes["flat: changes of predictions at 1 point"]
+    assert changes == ((60 + 40) * (1 + 2 * (4 * 3 + 2)), 0)

@@ -1,0 +1,105 @@
+"""How far the loss stays within ε along chosen directions, as ``probe`` stores it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rashomon_cli.core.options import build
+from rashomon_cli.operations.probe import ProbeConfig, plan, probe
+from rashomon_cli.operations.quantities.reach import ReachConfig
+from rashomon_cli.science import rays
+
+SMALL = {"reach_near_null": 2, "reach_random": 1, "reach_top": 1, "reach_degree": 10, "reach_samples": 100}
+LINEAR = """
+from torch import nn
+
+def make(input_shape, num_classes):
+    return nn.Linear(3, 2)
+"""
+
+
+def measure(context, run, settings=None, **options):
+    chosen = build(ReachConfig, SMALL | {"reach_matrix_samples": 100} | (settings or {}))
+    return probe(context, build(ProbeConfig, {"run": run, "what": "reach", "points": 3} | options), {"reach": chosen})
+
+
+def test_along_the_steepest_direction_of_a_quadratic_it_solves_an_equation(zoo, at, teach, regression, tmp_path):
+    (tmp_path / "linear.py").write_text(LINEAR)
+    model = teach(zoo, "line", model=f"{tmp_path / 'linear.py'}:make", data=regression, loss="mse", lr=0.02)
+    run = measure(at(zoo), "line", {"reach_samples": "all", "reach_epsilon": 0.3, "reach_near_null": 0}, float64=True)
+    weights = {name: torch.from_numpy(np.array(value)).double() for name, value in model.tensors().items()}
+    with np.load(regression.removeprefix("npz:")) as data:
+        x, y = (torch.from_numpy(data[f"{name}_train"]) for name in "xy")
+    inputs = torch.cat([x, torch.ones(len(x), 1)], 1)
+    hessian = inputs.T @ inputs / len(x)  # of each output; the loss is the mean over two, half the sum of squares
+    values, vectors = torch.linalg.eigh(hessian)
+    assert run.metrics["reach_kind"] == ["top", "random"]
+    curvature = run.metrics["reach_curvature"][0]
+    assert curvature == pytest.approx(float(values[-1]), rel=1e-3)
+    residual = inputs @ torch.cat([weights["weight"], weights["bias"][:, None]], 1).T - y
+    gradient = residual.T @ inputs / len(x)
+    # Both outputs have the same Hessian: the direction is the eigenvector, shared among them in some way.
+    steep = gradient @ vectors[:, -1]
+    slope = run.metrics["reach_order_1"][0]
+    assert abs(slope) <= float(steep.norm()) * (1 + 1e-6)
+    roots = [(-s * slope + np.sqrt(slope**2 + 2 * curvature * 0.3)) / curvature for s in (1, -1)]
+    assert [run.metrics[f"reach_{side}"][0] for side in ("plus", "minus")] == pytest.approx(roots, rel=1e-2)
+    assert run.metrics["reach_order_2"][0] == pytest.approx(curvature / 2, rel=1e-6)
+    assert run.metrics["reach_tau"] == pytest.approx(0.6)
+
+
+def test_a_path_has_directions_of_each_kind_at_its_points(zoo, at):
+    run = measure(at(zoo), "cd")
+    found = run.measurements()["probe"]
+    assert found["reach_kind"].values.tolist() == [["top", "near_null", "near_null", "tangent", "random"]] * 3
+    for name in ("reach_plus", "reach_minus", "reach_curvature", "reach_order_4"):
+        assert found[name].dims == ("t", "direction"), name
+    assert (found["reach_plus"].values > 0).all()
+    assert found["reach_plus"].stderr.shape == (3, 5)
+    assert len(run.metrics["matvecs"]) == 3
+    vectors = run.tensors("vectors.safetensors")
+    assert {n: v.shape for n, v in vectors.items()}.keys() == {f"{k}/reach/vectors_near_null" for k in range(3)}
+    one = measure(at(zoo), "cd@0.5")
+    assert one.metrics["reach_kind"] == found["reach_kind"].values[1].tolist()
+    assert one.metrics["reach_plus"] == pytest.approx(found["reach_plus"].values[1].tolist(), rel=1e-2)
+
+
+def test_refreshed_statistics_and_a_cut_off(zoo, at):
+    few = {"reach_near_null": 0, "reach_top": 0}
+    frozen, refreshed, cut = (
+        measure(at(zoo), "c", few | more) for more in ({}, {"reach_batchnorm": "refreshed"}, {"reach_max": 1e-3})
+    )
+    assert frozen.metrics["reach_plus"] != refreshed.metrics["reach_plus"]
+    assert cut.metrics["reach_censored_plus"] == cut.metrics["reach_censored_minus"] == [1]
+    assert cut.metrics["reach_plus"] == [1e-3]
+    assert "vectors.safetensors" not in {artifact.path for artifact in cut.record.artifacts}
+
+
+def test_an_interrupted_one_goes_on_behind_the_last_point(zoo, at, monkeypatch):
+    whole = measure(at(zoo), "ab", points=2)
+    seen = []
+    original = rays.rays
+
+    def counted(problem, point, **options):
+        seen.append(point.t)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(problem, point, **options)
+
+    monkeypatch.setattr(rays, "rays", counted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(at(zoo, again=True), "ab", points=2)
+    run = measure(at(zoo, again=True), "ab", points=2)
+    assert seen == [0, 1, 1]
+    assert run.metrics == whole.metrics
+
+
+def test_a_run_takes_no_more_than_its_plan(zoo, at):
+    settings = build(ReachConfig, SMALL | {"reach_matrix_samples": 100, "reach_near_null": 0, "reach_top": 0})
+    asked = build(ProbeConfig, {"run": "a", "what": "reach"})
+    (step,) = plan(at(zoo), asked, {"reach": settings}).steps()
+    context = at(zoo)
+    probe(context, asked, {"reach": settings})
+    assert context.progress.ticks <= step.forward_passes / 100 + 1  # a batch each, and the random direction's product
