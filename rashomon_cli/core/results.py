@@ -12,8 +12,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Metric = float | int | bool | str | None | Sequence[float | None] | Sequence[str]
 
-LABELS = frozenset({"t", "step", "member", "equal_member", "anchor", "pair"})
-"""Metrics that say what each entry of the lists behind them is of: positions, anchors, or pairs of these as ``1-2``."""
+LABELS = frozenset({"t", "step", "layer", "member", "equal_member", "anchor", "pair"})
+"""Metrics that say what each entry of the lists behind them is of: positions, layers, anchors, or their pairs as ``1-2``."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Each takes the same description of the matrix. By layer it is asked of the diago
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,7 +55,7 @@ class Asked:
             tick: called after each batch of a product.
 
         Returns:
-            Its result; by layer along ``layer``, with the layers' names.
+            Its result; by layer along ``layer``, with the layers' names, but for the products, which are summed.
 
         Raises:
             UsageError: if no layer matches.
@@ -75,7 +75,9 @@ class Asked:
         found = [of(mask) for mask in masks.values()]
         named = Variable(("layer",), np.array(list(masks)), "1", "layer")
         tensors = {f"{name}/{key}": v for name, one in zip(masks, found, strict=True) for key, v in one.tensors.items()}
-        return Result({"layer": named, **stack(found, "layer")}, tensors)
+        total = np.sum([one.variables["matvecs"].values for one in found], axis=0)
+        spent = replace(found[0].variables["matvecs"], values=np.asarray(total))
+        return Result({"layer": named, **stack(found, "layer"), "matvecs": spent}, tensors)
 
 
 def top(

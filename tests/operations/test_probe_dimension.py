@@ -40,6 +40,7 @@ def test_the_interval_of_each_route_has_the_count_of_the_dense_hessian(zoo, at, 
     assert m["dimension_route"] in ("gram", "top", "quadrature")
     assert m["dimension_agrees"] is True
     assert m["dimension_less_symmetries"] < m["dimension"]
+    assert not [name for name in m if "curve" in name], "curves are in metrics.h5"
     exact = counted(hessian, found["dimension_curve_taus"])
     for route in ("gram", "top", "quadrature"):
         assert (found[f"dimension_curve_{route}_low"] <= exact).all(), route

@@ -120,6 +120,7 @@ def test_layers_are_blocks_of_the_whole(zoo, at, eigen, plain):
     assert found["eigenvalues_top"].dims == ("layer", "top")
     np.testing.assert_allclose(found["eigenvalues_top"].values, torch.stack(tops), rtol=1e-6, atol=1e-9)
     assert found["density_nodes"].dims == ("layer", "probe", "lanczos_step")
+    assert run.metrics["matvecs"] > 8 + 8 * 2 * len(names)
     each, errors = found["trace_layer"].values, found["trace_layer"].stderr
     assert (np.abs(each - [float(block.trace()) for block in blocks]) <= 4 * errors).all()
     one = measure(at(zoo), "a", "top", {"layers": names[0], "top_tolerance": 1e-6}, float64=True)
@@ -128,12 +129,13 @@ def test_layers_are_blocks_of_the_whole(zoo, at, eigen, plain):
 
 
 def test_layers_along_a_path_keep_their_names(zoo, at):
-    run = measure(at(zoo), "ab", "top,trace", {"by": "layer", "layers": "layers.1,layers.5"}, points=2)
+    run = measure(at(zoo), "ab", "top,trace", {"by": "layer", "layers": "layers.1,layers.5", "top_k": 2}, points=2)
     found = run.measurements()["probe"]
     assert found["eigenvalues_top"].dims == ("t", "layer", "top")
     assert found["layer"].dims == ("layer",)
     assert found["layer"].values.tolist() == ["layers.1", "layers.5"]
     assert found["trace_layer"].values.shape == (2, 2)
+    assert len(run.metrics["matvecs"]) == 2
 
 
 def test_an_unknown_layer_is_refused(zoo, at):

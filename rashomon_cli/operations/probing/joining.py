@@ -36,7 +36,7 @@ def together(found: Mapping[str, Mapping[str, Variable]]) -> dict[str, Variable]
         for name, variable in variables.items():
             moved = replace(variable, dims=tuple(renamed.get(dim, dim) for dim in variable.dims))
             name, before = renamed.get(name, name), joined.get(renamed.get(name, name))
-            if before is not None and name in _SUMMED:
+            if before is not None and name in _SUMMED and before.dims == moved.dims:
                 joined[name] = replace(before, values=before.values + moved.values)
             elif before is None or _same(before, moved):
                 joined[name] = moved

@@ -26,6 +26,7 @@ from rashomon_cli.store import Job, Run
 if TYPE_CHECKING:
     from rashomon_cli.science.problem import Point
 
+_CURVES = frozenset({"tolerance", "probe", "dimension_probe"})  # of these there are many, for metrics.h5 only
 _DIRECTIONS = 3  # straight, detour and tangent
 
 
@@ -225,12 +226,13 @@ def _only(variable: Variable) -> Variable:
 
 
 def _metrics(variables: Mapping[str, Variable]) -> dict[str, Metric]:
-    """Numbers and lists with their standard errors; arrays of more dimensions are in ``metrics.h5`` only.
+    """Numbers and lists with their standard errors; curves and arrays of more dimensions are in ``metrics.h5`` only.
 
     Lists follow the positions that they lie along.
     """
     metrics: dict[str, Metric] = {}
     short = {name: variable for name, variable in variables.items() if len(variable.dims) < 2}
+    short = {name: variable for name, variable in short.items() if _CURVES.isdisjoint(variable.dims)}
     dims = list(dict.fromkeys(variable.dims for variable in short.values()))
     placed = sorted(short, key=lambda name: (dims.index(short[name].dims), (name,) != short[name].dims))
     for name in placed:
