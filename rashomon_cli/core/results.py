@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 Metric = float | int | bool | str | None | Sequence[float | None] | Sequence[str]
 
 LABELS = frozenset({"t", "step", "layer", "member", "equal_member", "anchor", "pair"})
-"""Metrics that say what each entry of the lists behind them is of: positions, layers, anchors, or their pairs as ``1-2``."""
+"""Metrics that say what each entry of the lists behind them is of: positions, layers, anchors, or pairs as ``1-2``."""
 
 
 @dataclass(frozen=True)
