@@ -147,7 +147,7 @@ def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kin
     import torch
 
     from rashomon_cli.science.problem import Point, autocast, fresh_buffers
-    from rashomon_cli.science.products import products
+    from rashomon_cli.science.spectra.curvatures import Curvature
 
     problem = loaded.problem
     device = context.torch_device()
@@ -174,7 +174,7 @@ def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kin
         return len(x)
 
     def product(vectors: Tensor) -> int:
-        return next(products(problem, Point(theta, buffers), vectors, batches)).count
+        return next(Curvature(problem, Point(theta, buffers), batches, memory=0).by_batch(vectors)).count
 
     units = torch.nn.functional.normalize(torch.ones(2, problem.layout.total, device=theta.device, dtype=theta.dtype))
     try:

@@ -6,6 +6,7 @@ Sources: SCIENCE.md, "Curvature"; random directions give ``E vᵀHv = tr H / P``
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,8 +16,7 @@ from rashomon_cli.core.results import Result, Variable, scalar
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.estimates import MeanVector
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
-from rashomon_cli.science.products import products
-from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.curvatures import BatchProducts, Curvature
 from rashomon_cli.science.spectra.pairs import extreme
 
 
@@ -55,7 +55,7 @@ def directional(
     names = list(vectors)
     stacked = torch.stack(list(vectors.values())) if names else point.theta.new_zeros(0, point.theta.numel())
     means = {name: MeanVector(batches.steps, batches.population) for name in [*names, "gradient"]}
-    for batch in products(problem, point, stacked, batches, tick):
+    for batch in Curvature(problem, point, batches, memory=0, tick=tick).by_batch(stacked):
         for name, product in zip(names, batch.products, strict=True):
             means[name].add(product, batch.count)
         means["gradient"].add(batch.gradient, batch.count)
@@ -105,7 +105,7 @@ def gradient(problem: Problem, point: Point, batches: Batches, *, tick: Tick = s
         ``gradient_norm``, ``gradient_norm_plain`` and ``gradient_norm_with_penalty``.
     """
     mean = MeanVector(batches.steps, batches.population)
-    for batch in products(problem, point, point.theta.new_zeros(0, point.theta.numel()), batches, tick):
+    for batch in _gradients(problem, point, batches, tick):
         mean.add(batch.gradient, batch.count)
     norm, error, plain = mean.norm()
     penalised, penalised_error, _ = mean.plus(point.theta, problem.weight_decay).norm()
@@ -136,15 +136,21 @@ def averaged_product(
     Returns:
         The averaged product (P,) with what its standard error needs.
     """
-    none = vector.new_zeros(0, vector.numel())
     ends = [
-        products(problem, Point(point.theta + sign * radius * vector, point.buffers), none, batches, tick)
+        _gradients(problem, Point(point.theta + sign * radius * vector, point.buffers), batches, tick)
         for sign in (1.0, -1.0)
     ]
     mean = MeanVector(batches.steps, batches.population)
     for ahead, behind in zip(*ends, strict=True):
         mean.add((ahead.gradient - behind.gradient) / (2 * radius), ahead.count)
     return mean
+
+
+def _gradients(problem: Problem, point: Point, batches: Batches, tick: Tick) -> Iterator[BatchProducts]:
+    """The gradient of each batch, no products."""
+    return Curvature(problem, point, batches, memory=0, tick=tick).by_batch(
+        point.theta.new_zeros(0, point.theta.numel())
+    )
 
 
 def random_units(like: Tensor, count: int, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""One batch's curvature as a graph that is built once and gives products with as many vectors as asked.
+"""Curvature of some examples as a graph that is built once and gives products with as many vectors as asked.
 
 The Hessian by double backward (Pearlmutter 1994): the graph of the gradient is kept, and a product is a backward pass
 through it. ``JᵀMJ`` by two: ``Jᵀu`` is linear in u, so its derivative along v is ``Jv``; then M, then ``Jᵀ``. Both work
@@ -112,15 +112,20 @@ def gradients(
 
 
 class Graph(Protocol):
-    """A symmetric matrix (n, n) of one batch.
+    """A symmetric matrix (n, n) of some examples.
 
     Attributes:
-        count: examples in the batch.
+        count: of examples.
         loss: their mean loss.
     """
 
     count: int
     loss: float
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of the mean loss in the chosen parameters (n,)."""
+        ...
 
     def products(self, vectors: Tensor) -> Tensor:
         """With each row of ``vectors`` (k, n), of its type: (k, n)."""
@@ -128,16 +133,13 @@ class Graph(Protocol):
 
 
 class HessianGraph:
-    """The Hessian of a batch's mean loss.
+    """The Hessian of the mean loss.
 
     Args:
         frozen: the model at its point.
         x: inputs (B, …).
         y: targets (B, …).
         twice: whether the gradient keeps its graph; without it there are no products.
-
-    Attributes:
-        gradient: of the mean loss in the chosen parameters (n,).
     """
 
     def __init__(self, frozen: Frozen, x: Tensor, y: Tensor, twice: bool = True) -> None:
@@ -146,7 +148,11 @@ class HessianGraph:
             loss = frozen.problem.loss(frozen.outputs(x), y).mean()
             self._gradients = frozen.derivative([loss], again=twice)
         self.loss = float(loss.detach())
-        self.gradient = frozen.block.joined(self._gradients)
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of the mean loss in the chosen parameters (n,)."""
+        return self._frozen.block.joined(self._gradients)
 
     def products(self, vectors: Tensor) -> Tensor:
         """With each row of ``vectors`` (k, n): (k, n)."""
@@ -158,7 +164,7 @@ class HessianGraph:
 
 
 class GaussNewtonGraph:
-    """The generalised Gauss-Newton matrix of a batch: ``JᵀH_out J`` for the Jacobian J of the outputs.
+    """The generalised Gauss-Newton matrix ``JᵀH_out J``, for the Jacobian J of the outputs.
 
     ``H_out`` is the Hessian of the mean loss in the outputs. With softmax and cross-entropy this is the Fisher matrix,
     the expectation over labels that the model itself draws (Martens 2020, §9.2).
@@ -172,12 +178,18 @@ class GaussNewtonGraph:
     def __init__(self, frozen: Frozen, x: Tensor, y: Tensor) -> None:
         self.count, self._frozen = len(x), frozen
         with frozen.differentiating():
-            self._outputs = frozen.outputs(x)
-            self._free = self._outputs.detach().requires_grad_()
+            outputs = frozen.outputs(x)
+            self._free = outputs.detach().requires_grad_()
             loss = frozen.problem.loss(self._free, y).mean()
             self._slope = gradients([loss], [self._free], again=True)
-            self._transpose = _Transpose(frozen, self._outputs)
+            self._transpose = _Transpose(frozen, outputs)
         self.loss = float(loss.detach())
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of the mean loss in the chosen parameters (n,)."""
+        with self._frozen.differentiating():
+            return self._transpose(self._slope[0].detach())
 
     def products(self, vectors: Tensor) -> Tensor:
         """With each row of ``vectors`` (k, n): (k, n)."""
@@ -190,7 +202,7 @@ class GaussNewtonGraph:
 
 
 class FisherGraph:
-    """The EMPIRICAL Fisher matrix of a batch: ``(1/B) Σ gᵢgᵢᵀ``, gᵢ the gradient of an example's loss at its own label.
+    """The EMPIRICAL Fisher matrix ``(1/B) Σ gᵢgᵢᵀ``, gᵢ the gradient of an example's loss at its own label.
 
     It is not the Fisher matrix, which takes the expectation over the model's labels and is the Gauss-Newton matrix of
     cross-entropy; at a minimum that fits every label it vanishes, whatever the curvature (Kunstner et al. 2019).
@@ -204,9 +216,15 @@ class FisherGraph:
     def __init__(self, frozen: Frozen, x: Tensor, y: Tensor) -> None:
         self.count, self._frozen = len(x), frozen
         with frozen.differentiating():
-            losses = frozen.problem.loss(frozen.outputs(x), y)
-            self._transpose = _Transpose(frozen, losses)
-        self.loss = float(losses.detach().mean())
+            self._losses = frozen.problem.loss(frozen.outputs(x), y)
+            self._transpose = _Transpose(frozen, self._losses)
+        self.loss = float(self._losses.detach().mean())
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of the mean loss in the chosen parameters (n,)."""
+        with self._frozen.differentiating():
+            return self._transpose(torch.full_like(self._losses, 1 / self.count))
 
     def products(self, vectors: Tensor) -> Tensor:
         """With each row of ``vectors`` (k, n): (k, n)."""

@@ -16,7 +16,10 @@ from torchvision.models import VisionTransformer
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.estimates import MeanVector
 from rashomon_cli.science.problem import Layout, Point, Problem, cross_entropy, fresh_buffers, squared_error
+from rashomon_cli.science.spectra import curvatures
 from rashomon_cli.science.spectra.curvatures import KINDS, Curvature
+from rashomon_cli.science.spectra.graphs import Frozen
+from rashomon_cli.science.spectra.memory import measured
 from rashomon_cli.sources.models.preresnet import PreResNet
 from rashomon_cli.sources.models.smallcnn import smallcnn
 
@@ -93,6 +96,12 @@ def dense(problem, point, kind):
     return gradients.T @ gradients / len(x)
 
 
+def slope(problem, point):
+    """The gradient (P,) of the mean loss of the first batch."""
+    theta = point.theta.clone().requires_grad_()
+    return torch.autograd.grad(problem.mean_loss(theta, point.buffers, *next(iter(problem.train))), theta)[0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_are_those_of_the_dense_matrix(network, kind):
     problem, point = network
@@ -167,25 +176,36 @@ def test_the_shift_is_added_to_the_diagonal_of_a_block_too(mlp_case):
     plain, shifted = (Curvature(problem, point, problem.train, chosen=chosen, shift=s) for s in (0.0, 0.25))
     vectors = vectors_for(2, 7)
     torch.testing.assert_close(shifted(vectors), plain(vectors) + 0.25 * vectors, **EXACT)
-    ((_, product),) = shifted.by_batch(vectors)
-    torch.testing.assert_close(product, shifted(vectors), **EXACT)
+    (batch,) = shifted.by_batch(vectors)
+    torch.testing.assert_close(batch.products, shifted(vectors), **EXACT)
+    torch.testing.assert_close(batch.gradient, plain.gradient(), **EXACT)
 
 
-def test_batches_give_their_own_products_whose_mean_is_the_whole_and_standard_errors_follow(mlp_case, rebatched):
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_give_their_own_products_and_gradients_and_standard_errors_follow(mlp_case, rebatched, kind):
     problem, point = mlp_case
     data = replace(rebatched(problem, 26).train, population=1000)
-    matrix = Curvature(problem, point, data)
+    matrix = Curvature(problem, point, data, kind)
     vectors = vectors_for(2, matrix.size)
     mean, parts = MeanVector(data.steps, data.population), []
-    for (count, products), (x, y) in zip(matrix.by_batch(vectors), data, strict=True):
+    for batch, (x, y) in zip(matrix.by_batch(vectors), data, strict=True):
         one = replace(problem, train=type(data)(x, y, 1000, population=len(x), dtype=torch.float64))
-        torch.testing.assert_close(products, vectors @ dense(one, point, "hessian"), **EXACT)
-        mean.add(products[0], count)
-        parts.append(float(products[0] @ vectors[0]))
+        torch.testing.assert_close(batch.products, vectors @ dense(one, point, kind), **EXACT)
+        torch.testing.assert_close(batch.gradient, slope(one, point), **EXACT)
+        mean.add(batch.products[0], batch.count)
+        parts.append(float(batch.products[0] @ vectors[0]))
     torch.testing.assert_close(mean.mean(), matrix(vectors)[0], **EXACT)
     value, error = mean.projection(vectors[0])
     assert value == pytest.approx(np.mean(parts))
     assert error == pytest.approx(np.std(parts, ddof=1) / np.sqrt(5) * np.sqrt(1 - 130 / 1000))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_vectors_give_gradients_alone(cnn_case, kind):
+    problem, point = cnn_case
+    (alone,) = Curvature(problem, point, problem.train, kind).by_batch(vectors_for(0, problem.layout.total))
+    torch.testing.assert_close(alone.gradient, slope(problem, point), **EXACT)
+    assert alone.products.shape == (0, problem.layout.total)
 
 
 def test_a_quadratic_has_the_spectrum_of_its_matrix_and_its_gradient(function_problem):
@@ -195,6 +215,13 @@ def test_a_quadratic_has_the_spectrum_of_its_matrix_and_its_gradient(function_pr
     matrix = Curvature(problem, Point(torch.ones(5).double(), {}), problem.train)
     torch.testing.assert_close(matrix(torch.eye(5).double()), symmetric)
     torch.testing.assert_close(matrix.gradient(), symmetric.sum(1))
+
+
+def test_a_loss_that_is_linear_in_the_parameters_has_no_curvature(function_problem):
+    problem = function_problem(lambda p: p.sum(1), 4)
+    matrix = Curvature(problem, Point(torch.zeros(4).double(), {}), problem.train)
+    assert not matrix(torch.eye(4).double()).any()
+    assert torch.equal(matrix.gradient(), torch.ones(4).double())
 
 
 def test_squared_error_of_a_linear_model_has_its_gauss_newton_matrix_as_hessian(make):
@@ -284,22 +311,49 @@ def test_graphs_that_fit_are_built_once_and_those_that_do_not_at_each_call(cnn_c
         runs[memory] = len(forwards), data.passes
         assert matrix.held <= memory
     handle.remove()
-    assert list(runs.values()) == [(9, 3), (7, 3), (3, 1)]
+    assert list(runs.values()) == [(1 + 9, 3), (1 + 7, 3), (1 + 3, 1)]  # once more, to see how large a graph is
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], **EXACT)
 
 
-def test_the_memory_of_a_graph_grows_with_its_examples_and_covers_what_it_saves(make):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_held_is_what_the_graphs_save(make, kind):
     torch.manual_seed(0)
-    problem = make(smallcnn((1, 12, 12), 3), torch.randn(200, 1, 12, 12), torch.randint(0, 3, (200,)))
-    used = {}
-    for count in (100, 200):
-        data = replace(problem.train, x=problem.train.x[:count], y=problem.train.y[:count])
-        matrix = Curvature(problem, point_of(problem), data)
-        matrix(vectors_for(1, matrix.size))
-        used[count] = matrix.held
-    assert used[200] == pytest.approx(2 * used[100], rel=0.05)
-    assert used[200] > 200 * 16 * 12 * 12 * 8  # the first layer's activations alone
+    problem = make(smallcnn((1, 12, 12), 3), torch.randn(100, 1, 12, 12), torch.randint(0, 3, (100,)))
+    point = point_of(problem)
+    matrix = Curvature(problem, point, problem.train, kind)
+    matrix(vectors_for(1, matrix.size))
+    frozen = Frozen(problem, point)
+    with measured(point.theta, frozen.block.parameters.values()) as found:
+        graph = KINDS[kind](frozen, problem.train.x, problem.train.y)
+    assert graph.count == 100
+    assert matrix.held == pytest.approx(found.bytes, rel=0.02)
+    assert matrix.held > 100 * 16 * 12 * 12 * 8  # the first layer's activations alone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_graphs_are_built_in_parts_that_change_nothing(cnn_case, monkeypatch, kind):
+    problem, point = cnn_case
+    vectors, sizes, seen = vectors_for(2, problem.layout.total), [], []
+    whole = Curvature(problem, point, problem.train, kind)
+    expected = whole(vectors)
+    monkeypatch.setattr(curvatures, "AT_ONCE", whole.held / 3)
+    handle = problem.module.register_forward_hook(lambda _, inputs, outputs: sizes.append(len(inputs[0])))
+    matrices = [Curvature(problem, point, problem.train, kind, memory=m, tick=seen.append) for m in (0, 2**31)]
+    for matrix in matrices:
+        torch.testing.assert_close(matrix(vectors), expected, **EXACT)
+        torch.testing.assert_close(matrix(vectors), expected, **EXACT)
+        (batch,) = matrix.by_batch(vectors)
+        assert batch.count == 130
+        torch.testing.assert_close(batch.gradient, slope(problem, point), **EXACT)
+    handle.remove()
+    few, inside = sizes.pop(0), sizes[:3]
+    assert few == 8
+    assert inside == [44, 43, 43]
+    assert sizes[9] == 130  # of the slope
+    assert seen == pytest.approx(
+        [float(problem.mean_loss(point.theta, point.buffers, problem.train.x, problem.train.y))] * 6
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -363,9 +417,7 @@ def test_a_gradient_that_cannot_be_differentiated_is_refused_by_name_but_there(m
     with pytest.raises(Refused, match="no second derivative of hardsigmoid") as caught:
         matrix(vectors_for(2, matrix.size))
     assert caught.value.hint.endswith("--what loss,gradient,distance")
-    theta = point.theta.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(problem.mean_loss(theta, {}, problem.train.x, problem.train.y), theta)
-    torch.testing.assert_close(matrix.gradient(), expected, **EXACT)
+    torch.testing.assert_close(matrix.gradient(), slope(problem, point), **EXACT)
 
 
 class Inner(nn.Module):
