@@ -16,7 +16,8 @@ PATHS = {
     "bridge-aligned": "Bezier, 1 bend, to the aligned b",
 }
 WAYS = {"naive": "no, no", "reset": "no, yes", "aligned": "yes, no", "aligned_reset": "yes, yes"}
-
+ENSEMBLES = {"ensemble": "bridge", "ensemble-aligned": "bridge-aligned"}
+MACHINERY = {"machinery": "bridge", "machinery-aligned": "bridge-aligned"}
 CHANGES = {"cosine_change": "1 − cosine", "disagreement": "disagreement", "cka_change": "1 − CKA"}
 
 
@@ -24,8 +25,9 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
-def with_error(metrics: dict, name: str) -> str:
-    return f"{number(metrics[name], 3)} ± {number(metrics[f'{name}_stderr'], 1)}"
+def with_error(metrics: dict, name: str, index: int | None = None) -> str:
+    value, error = (metrics[key] if index is None else metrics[key][index] for key in (name, f"{name}_stderr"))
+    return f"{number(value, 3)} ± {number(error, 1)}"
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -68,26 +70,17 @@ def curves(runs: dict[str, Run]) -> str:
 def star(run: Run) -> str:
     m, rows = run.metrics, []
     pairs = list(itertools.combinations(m["anchor"], 2))
-    for kind, names in (("", m["anchor"]), ("via_", pairs), ("line_", pairs)):
+    ways = {"": ["hub to " + name for name in m["anchor"]]}
+    ways |= {"via_": [" – hub – ".join(pair) for pair in pairs], "line_": [" – ".join(pair) for pair in pairs]}
+    for kind, names in ways.items():
         for n, name in enumerate(names):
-            what = (
-                f"hub to {name}"
-                if kind == ""
-                else f"{' – hub – '.join(name)}"
-                if kind == "via_"
-                else f"{' – '.join(name)}"
-            )
-            found = []
-            for measure in ("loss", "error"):
-                value, error = (m[f"{kind}barrier_{measure}{end}"][n] for end in ("", "_stderr"))
-                found.append(f"{number(value, 3)} ± {number(error, 1)}")
-            rows.append([what, *found])
+            rows.append([name, *(with_error(m, f"{kind}barrier_{measure}", n) for measure in ("loss", "error"))])
     return table(["way", "barrier, train loss [nat]", "barrier, train error [points]"], rows)
 
 
 def ensembles(runs: dict[str, Run]) -> str:
     rows = []
-    for name, path in (("ensemble", "bridge"), ("ensemble-aligned", "bridge-aligned")):
+    for name, path in ENSEMBLES.items():
         m = runs[name].metrics
         own = [("their members, mean", "member_{}_mean"), ("their best member", "member_{}_best")]
         sets = [(f"{m['ensemble_members']} models along `{path}`", "ensemble_{}"), *own]
@@ -99,7 +92,7 @@ def ensembles(runs: dict[str, Run]) -> str:
 
 def differences(runs: dict[str, Run]) -> str:
     rows = []
-    for name, path in (("ensemble", "bridge"), ("ensemble-aligned", "bridge-aligned")):
+    for name, path in ENSEMBLES.items():
         m = runs[name].metrics
         for key, words in (
             ("ensemble_minus_member_mean", "5 minus their members' mean"),
@@ -117,7 +110,7 @@ def differences(runs: dict[str, Run]) -> str:
 
 def machinery(runs: dict[str, Run]) -> str:
     rows = []
-    for name, path in (("machinery", "bridge"), ("machinery-aligned", "bridge-aligned")):
+    for name, path in MACHINERY.items():
         m = runs[name].metrics
         for data, words in (("test", "CIFAR-10"), ("ood", "MNIST")):
             for change in ("cosine_change", "disagreement", "cka_change"):
@@ -134,13 +127,9 @@ def machinery(runs: dict[str, Run]) -> str:
 
 def widths(run: Run) -> str:
     m, rows = run.metrics, []
+    columns = [f"width_{kind}{what}" for kind in ("random", "hessian_free") for what in ("", "_curvature")]
     for n, t in enumerate(m["t"]):
-        each = []
-        for kind in ("random", "hessian_free"):
-            for what in ("", "_curvature"):
-                value, error = (m[f"width_{kind}{what}{end}"][n] for end in ("", "_stderr"))
-                each.append(f"{number(value, 3)} ± {number(error, 1)}")
-        rows.append([f"{t:.2f}", *each])
+        rows.append([f"{t:.2f}", *(with_error(m, name, n) for name in columns)])
     heads = ["t", "width, random", "their vᵀHv [nat]", "width, Hessian-free"]
     return table([*heads, "their vᵀHv [nat]"], rows)
 
