@@ -88,7 +88,7 @@ def bind(function: Callable[..., int | None], **models: type[Config]) -> Callabl
 
 def _origin(model: type[Config], name: str) -> type:
     """The class that a field was written in."""
-    return next(each for each in model.__mro__ if name in each.__dict__.get("__annotations__", {}))
+    return next(each for each in model.__mro__ if name in inspect.get_annotations(each))
 
 
 def _parameter(name: str, field: FieldInfo, *, lists: bool) -> inspect.Parameter:

@@ -90,7 +90,7 @@ class Curvature:
         self._frozen = Frozen(problem, point, chosen)
         self._kept: list[Sequence[Graph]] = []
         self._memory = memory
-        self._example = 0.0
+        self._example: dict[bool, float] = {}
 
     @property
     def size(self) -> int:
@@ -151,8 +151,8 @@ class Curvature:
 
     def _graphs(self, row: int, x: Tensor, y: Tensor, twice: bool) -> Iterator[Graph]:
         """Those of a batch; kept if all batches before it are, and it fits."""
-        build = self._build if twice else partial(HessianGraph, twice=False)
-        needed = self._example_bytes(x, y) * len(x)
+        build = self._builder(twice)
+        needed = self._example_bytes(x, y, twice) * len(x)
         parts = min(len(x), math.ceil(needed / AT_ONCE)) if math.isfinite(needed) and not x.is_cuda else 1
         pieces = zip(x.tensor_split(parts), y.tensor_split(parts))
         if twice and row == len(self._kept) and self.held + needed <= self._memory:
@@ -163,26 +163,29 @@ class Curvature:
             for piece in pieces:
                 yield build(self._frozen, *piece)
 
-    def _example_bytes(self, x: Tensor, y: Tensor) -> float:
+    def _builder(self, twice: bool) -> Callable[[Frozen, Tensor, Tensor], Graph]:
+        return self._build if twice else partial(HessianGraph, twice=False)
+
+    def _example_bytes(self, x: Tensor, y: Tensor, twice: bool) -> float:
         """Of an example and its share of a graph, measured once on a few; infinite where it cannot be measured.
 
         Raises:
             RuntimeError: if PyTorch cannot build the graph.
         """
-        if self._example:
-            return self._example
+        if twice in self._example:
+            return self._example[twice]
         few = min(len(x), _FEW)
         try:
             with measured(self.like, [x, *self._frozen.block.parameters.values()]) as found:
-                graph = self._build(self._frozen, x[:few], y[:few])
+                graph = self._builder(twice)(self._frozen, x[:few], y[:few])
         except RuntimeError as error:
             if "saved tensor hooks" not in str(error):  # of a model that calls torch.func, which allows none
                 raise
-            self._example = math.inf
+            self._example[twice] = math.inf
         else:
-            self._example = found.bytes / few + x[:1].nbytes
+            self._example[twice] = found.bytes / few + x[:1].nbytes
             del graph  # which had to be there to be measured
-        return self._example
+        return self._example[twice]
 
 
 def _mean(parts: Iterator[BatchProducts]) -> BatchProducts:

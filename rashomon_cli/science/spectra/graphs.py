@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.problem import Point, Problem
 from rashomon_cli.science.spectra.bilinear import Bilinear
 from rashomon_cli.science.spectra.blocks import Block
+from rashomon_cli.science.spectra.kernels import differentiable
+from rashomon_cli.science.twice import once_only
 
 _LACKING = re.compile(
     r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented"
     r"|double backwards? on (\w+) not supported"
-    r"|(a function) that was marked with @once_differentiable"
 )
 
 
@@ -63,12 +63,8 @@ class Frozen:
             Refused: if PyTorch cannot differentiate a gradient.
             RuntimeError: if it fails for another reason.
         """
-        recurrent = any(isinstance(module, nn.RNNBase) for module in self.problem.module.modules())
-        with ExitStack() as settings:
-            settings.enter_context(sdpa_kernel(SDPBackend.MATH))
-            if recurrent and self.block.leaves[0].is_cuda:
-                settings.enter_context(torch.backends.cudnn.flags(enabled=False))
-            settings.enter_context(self.bilinear)
+        cuda = self.block.leaves[0].is_cuda
+        with differentiable(self.problem.module, cuda), self.bilinear:
             try:
                 yield
             except RuntimeError as error:
@@ -76,8 +72,7 @@ class Frozen:
                 if lacking is None:
                     raise
                 name = next(group for group in lacking.groups() if group)
-                reason = f"torch has no second derivative of {name}, which the model uses"
-                raise Refused(reason, "measure without hvp: --what loss,gradient,distance") from None
+                raise Refused(*_reason(name)) from None
 
 
 def gradients(
@@ -93,22 +88,33 @@ def gradients(
 
     Returns:
         One a leaf.
+
+    Raises:
+        Refused: if they are to get graphs, and an operation marked ``@once_differentiable`` took part: its second
+            derivative would count as 0.
     """
     there = [row for row, value in enumerate(of) if value.requires_grad]
     if not there:
         return [torch.zeros_like(leaf) for leaf in leaves]
     steps = None if along is None else [along[row] for row in there]
-    return list(
-        torch.autograd.grad(
-            [of[row] for row in there],
-            leaves,
-            steps,
-            retain_graph=again or along is not None,
-            create_graph=again,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+    found = torch.autograd.grad(
+        [of[row] for row in there],
+        leaves,
+        steps,
+        retain_graph=again or along is not None,
+        create_graph=again,
+        allow_unused=True,
+        materialize_grads=True,
     )
+    if again and once_only(found):
+        raise Refused(*_reason("a function marked @once_differentiable"))
+    return list(found)
+
+
+def _reason(name: str) -> tuple[str, str]:
+    """Why an operation is refused, and what to do."""
+    what = f"torch has no second derivative of {name}, which the model uses"
+    return what, "measure what needs none: --what loss,gradient,distance"
 
 
 class Graph(Protocol):

@@ -21,7 +21,7 @@ class Matrix(Protocol):
 
     @property
     def size(self) -> int:
-        """n."""
+        """The number of rows, n."""
         ...
 
     def __call__(self, vectors: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Dense:
 
     @property
     def size(self) -> int:
-        """n."""
+        """The number of rows, n."""
         return len(self.matrix)
 
     def __call__(self, vectors: Tensor) -> Tensor:

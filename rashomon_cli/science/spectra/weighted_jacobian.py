@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra.kernels import differentiable
 from rashomon_cli.science.spectra.output_factors import Factors, Kind, factors
 
 _APART = 1e-3  # outputs of an example alone and in its batch may differ by so much of the largest, in float32
@@ -94,20 +94,10 @@ class WeightedJacobian:
             passed += len(x)
             for begin in range(start, len(x), examples):
                 rows = slice(begin, begin + examples)
-                with self._settings():
+                with differentiable(self.problem.module, self.point.theta.is_cuda):
                     block = self._block(x[rows], y[rows])
                 yield block
                 self.tick(None)
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        """Within: no fused attention, which cannot be batched; no cuDNN recurrence, which has no gradient in eval."""
-        recurrent = any(isinstance(module, nn.RNNBase) for module in self.problem.module.modules())
-        with ExitStack() as settings:
-            settings.enter_context(sdpa_kernel(SDPBackend.MATH))
-            if recurrent and torch.backends.cudnn.is_available():
-                settings.enter_context(torch.backends.cudnn.flags(enabled=False))
-            yield
 
     def _outputs(self) -> int:
         """Number of outputs of an example."""

@@ -400,21 +400,38 @@ def test_the_point_its_buffers_and_the_module_stay_as_they_are(cnn_case):
 class Hard(nn.Module):
     """Has a non-linearity whose gradient PyTorch cannot differentiate."""
 
-    def __init__(self):
+    def __init__(self, hard):
         super().__init__()
-        self.inner, self.head = nn.Linear(3, 4), nn.Linear(4, 3)
+        self.inner, self.head, self.hard = nn.Linear(3, 4), nn.Linear(4, 3), hard
 
     def forward(self, x):
-        return self.head(nn.functional.hardsigmoid(self.inner(x)))
+        return self.head(self.hard(self.inner(x)))
+
+
+class Square(torch.autograd.Function):
+    """Says of its gradient that it cannot be differentiated; torch.autograd.grad takes that for a derivative of 0."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient):
+        return 2 * context.saved_tensors[0] * gradient
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_gradient_that_cannot_be_differentiated_is_refused_by_name_but_there(make, kind):
+@pytest.mark.parametrize(
+    ("hard", "name"), [(nn.functional.hardsigmoid, "hardsigmoid"), (Square.apply, "a function marked @once")]
+)
+def test_a_gradient_that_cannot_be_differentiated_is_refused_by_name_but_there(make, kind, hard, name):
     torch.manual_seed(0)
-    problem = make(Hard(), torch.randn(20, 3), torch.randint(0, 3, (20,)))
+    problem = make(Hard(hard), torch.randn(20, 3), torch.randint(0, 3, (20,)))
     point = point_of(problem)
     matrix = Curvature(problem, point, problem.train, kind)
-    with pytest.raises(Refused, match="no second derivative of hardsigmoid") as caught:
+    with pytest.raises(Refused, match=f"no second derivative of {name}") as caught:
         matrix(vectors_for(2, matrix.size))
     assert caught.value.hint.endswith("--what loss,gradient,distance")
     torch.testing.assert_close(matrix.gradient(), slope(problem, point), **EXACT)
