@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NARROW = 60
 GAP = 2  # blanks between the columns of a table
+_MOST = 1e12  # above what anybody counts every float is whole
 
 
 class Out(Console):
@@ -236,6 +237,8 @@ def number(value: Metric) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return "–"
+        if 10_000 <= abs(value) < _MOST and (2 * value).is_integer():  # a count, or half-way between two
+            return f"{value:,.{0 if value.is_integer() else 1}f}"
         return f"{value:.4g}"
     return str(value)
 

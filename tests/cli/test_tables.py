@@ -55,3 +55,24 @@ def test_lists_without_labels_are_numbered_and_labels_without_lists_are_shown(sh
 )
 def test_a_standard_error_has_one_digit_and_no_needless_exponent(shown, error, words):
     assert shown({"midpoint": 70.0, "midpoint_stderr": error}) == [["midpoint", "70", *words.split()]]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (23_710, "23,710"),
+        (23_710.0, "23,710"),
+        (-23_710.0, "-23,710"),
+        (272_474.5, "272,474.5"),
+        (11_173_962.0, "11,173,962"),
+        (9_999.0, "9999"),
+        (23_710.37, "2.371e+04"),
+        (1e20, "1e+20"),
+    ],
+)
+def test_a_count_is_shown_to_its_last_digit_though_it_is_a_float(shown, value, words):
+    assert shown({"dimension": value, "dimension_curve": [value, 0.5]}) == [
+        ["dimension", words],
+        ["1", "2"],
+        ["dimension_curve", words, "0.5"],
+    ]
