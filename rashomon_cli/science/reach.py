@@ -11,15 +11,20 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rashomon_cli.core.results import Array, Result, Variable, scalar
 from rashomon_cli.science.crossings import along, crossing, example_losses
 from rashomon_cli.science.curvature import random_units
-from rashomon_cli.science.eigenvectors import leading_eigenvectors, without
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.matrices import Matrix
+from rashomon_cli.science.spectra.pairs import LIMIT, leading
+from rashomon_cli.science.spectra.subspaces import without
 
 KINDS = {"random": "random directions", "hessian_free": "Hessian-free directions"}
+_PRODUCTS = 3  # for each eigenvector, at most, where they are many
+_VANISHED = 1e-6  # of the largest |λ|
 
 
 def reach(
@@ -75,7 +80,7 @@ def reach(
         "width_max": scalar(maximum, "1", "distance at which widths are cut off"),
     }
     if project:
-        values, top = leading_eigenvectors(problem, point, curvature_batches, project, seed, tick)
+        values, top = _steepest(Curvature(problem, point, curvature_batches, tick=tick), project, seed)
         vectors["hessian_free"] = without(vectors["random"], torch.cat([fixed, top]))
         least = float(np.abs(values).min()) if len(values) else 0.0
         found["width_removed"] = Variable((), np.asarray(len(values)), "1", "number of eigenvectors removed")
@@ -128,6 +133,13 @@ def variation(variables: Mapping[str, Variable]) -> Result:
         share = f"share of widths in {words} that were cut off at the widest position: the ratio is at least so large"
         found[f"width_{kind}_ratio_censored"] = scalar(float(cut[widest]), "1", share)
     return Result(found)
+
+
+def _steepest(hessian: Matrix, count: int, seed: int) -> tuple[Array, Tensor]:
+    """Eigenvalues (m,) of the largest |λ| and eigenvectors (m, P), those that converged and are not 0: m ≤ count."""
+    pairs = leading(hessian, count, check=False, limit=max(LIMIT, _PRODUCTS * count), seed=seed)
+    kept = pairs.converged & (np.abs(pairs.values) > _VANISHED * np.abs(pairs.values).max(initial=0.0))
+    return pairs.values[kept], pairs.vectors[torch.from_numpy(kept)]
 
 
 def _summary(kind: str, rays: Array) -> dict[str, Variable]:

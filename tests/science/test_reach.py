@@ -76,6 +76,15 @@ def test_without_the_steep_directions_a_degenerate_quadratic_is_flat_to_the_cut_
     assert float(found["width_random_curvature"].values) > 0
 
 
+def test_a_hundred_steep_directions_are_removed(function_problem):
+    # More than the 150 products of ten suffice for.
+    scales = torch.tensor([*np.linspace(2.0, 1.0, 100), *[0.0] * 300], dtype=torch.float64)
+    problem = function_problem(lambda theta: 0.5 * (scales * theta.square()).sum(-1), 400)
+    found = measure(problem, torch.zeros(400, dtype=torch.float64), project=100, random=2, maximum=20.0)
+    assert int(found["width_removed"].values) == 100
+    assert float(found["width_hessian_free"].values) == 20
+
+
 def test_nothing_is_left_where_every_direction_is_steep(function_problem):
     problem = function_problem(quadratic(spread_matrix([3.0, 2.0, 1.0])), 3)
     found = measure(problem, torch.zeros(3, dtype=torch.float64), project=10)

@@ -42,3 +42,16 @@ def test_the_share_of_a_vector_in_a_subspace():
     assert share(vector, rows[:0]) == 0.0
     assert math.isnan(share(0 * vector, rows))
     assert float((without(vector[None], rows) - torch.tensor([0, 0, 1.0])).abs().max()) < 1e-12
+
+
+def test_parts_in_a_span_are_removed_however_it_is_given():
+    rng = torch.Generator().manual_seed(1)
+    removed = torch.randn(3, 8, generator=rng, dtype=torch.float64)
+    twice = torch.cat([removed, removed[:1] + removed[1:2]])
+    vectors = torch.randn(4, 8, generator=rng, dtype=torch.float64)
+    found = without(vectors, twice)
+    assert found.norm(dim=1).tolist() == pytest.approx([1.0] * 4)
+    assert float((found @ removed.T).abs().max()) < 1e-12
+    assert float((found - without(vectors, removed)).abs().max()) < 1e-12
+    assert not without(removed, twice).any()
+    assert torch.equal(without(vectors, removed[:0]), vectors)
