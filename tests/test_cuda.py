@@ -31,6 +31,15 @@ MEASURED = {
     "machinery": ["probe", "ab", "--what", "machinery", "--machinery-ood", "digits", "--points", "3"],
     "width": ["probe", "ab@0.5", "--what", "width", "--width-random", "2", "--width-project", "2",
               "--width-samples", "100", "--width-project-samples", "50"],
+    "top": ["probe", "ab@0.5", "--what", "top", "--samples", "100", "--top-bottom", "0"],
+    "spectrum": ["probe", "ab@0.5", "--what", "top,trace,density", "--samples", "100", "--float64"],
+    "by layer": ["probe", "ab@0.5", "--what", "trace", "--by", "layer", "--matrix", "ggn", "--samples", "100"],
+    "dimension": ["probe", "ab", "--points", "2", "--what", "dimension", "--samples", "50", "--dimension-probes", "2",
+                  "--dimension-steps", "30", "--dimension-limit", "40", "--float64"],
+    "flatness": ["probe", "ab@0.5", "--what", "reach,flat", "--reach-samples", "50", "--reach-matrix-samples", "50",
+                 "--flat-samples", "50", "--flat-near-null", "2", "--flat-ood", "digits", "--float64"],
+    "llc": ["probe", "a", "--what", "llc", "--llc-samples", "100", "--llc-draws", "20", "--llc-burn-in", "10",
+            "--llc-chains", "2", "--float64"],
     "compare": ["compare", "a", "b", "--ood", "digits"],
 }  # fmt: skip
 NOT_COMPARED = "max_output_difference"  # rounding itself
