@@ -1,11 +1,9 @@
 """How many eigenvalues are within τ of 0, with an interval, from the raw weights of a spectral density.
 
 Two things are uncertain, and both are in the interval. What one probe's measure has within τ is known only between the
-bounds that the moments prove (``quadrature.bracket``). And a probe's share is random, but by a known law: for z uniform
-on the sphere in n dimensions and a projector of rank N, ``zᵀPz`` is Beta(N/2, (n − N)/2), of mean N/n and variance
-``2N(n − N)/(n²(n + 2))``. So the interval has every N under which a mean of the upper bounds as low, and one of the
-lower bounds as high, is not improbable. This needs no estimate of the spread and holds for a single probe, too, where
-Student's t says nothing. For a mean of k probes the Beta law of the same mean and variance is taken.
+bounds that the moments prove (``quadrature.bracket``). And a probe's share is random, but by a known law (``ranks``).
+So the interval has every number N under which a mean of the upper bounds as low, and one of the lower bounds as high,
+is not improbable.
 
 A difference between two matrices has no such law, as the projectors may lie anyhow. Probes are common to both, so it is
 estimated from the probes' differences by Student's t. Where few eigenvalues enter or leave, these are far from normal
@@ -17,15 +15,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincc, stdtrit
+from scipy.special import stdtrit
 
 from rashomon_cli.core.results import Array
 from rashomon_cli.science.intervals import LEVEL
 from rashomon_cli.science.spectra.density import Density
 from rashomon_cli.science.spectra.dimensions import Count
-from rashomon_cli.science.spectra.quadrature import bracket
+from rashomon_cli.science.spectra.quadrature import ROUNDING, bracket
+from rashomon_cli.science.spectra.ranks import high_rank, low_rank
 
-_ROUNDING = 1e-8
 _DECIMALS = 2
 
 
@@ -138,34 +136,7 @@ def shares(found: Density, taus: Array, move: Array | float = 0.0) -> tuple[Arra
     for row, (alpha, beta) in enumerate(zip(found.alpha, found.beta, strict=True)):
         nodes, weights = found.rules[row]
         below, up_to = (np.split(bound, 4) for bound in bracket(alpha, beta, points))
-        low[row] = np.clip(below[0] - up_to[1] - _ROUNDING, 0.0, 1.0)
-        high[row] = np.clip(up_to[2] - below[3] + _ROUNDING, 0.0, 1.0)
+        low[row] = np.clip(below[0] - up_to[1] - ROUNDING, 0.0, 1.0)
+        high[row] = np.clip(up_to[2] - below[3] + ROUNDING, 0.0, 1.0)
         value[row] = np.clip((np.abs(nodes) <= taus[:, None]) @ weights, low[row], high[row])
     return value, low, high
-
-
-def low_rank(share: Array, size: int, probes: int, tail: float) -> Array:
-    """The least rank N of a projector under which a mean of ``zᵀPz`` as high as this has at least some probability.
-
-    Args:
-        share: means over probes (m,), in [0, 1].
-        size: n.
-        probes: k.
-        tail: the probability.
-
-    Returns:
-        Ranks (m,).
-    """
-    each = (probes * (size + 2) / 2 - 1) / max(size, 1)  # the two parameters of the Beta law, for each dimension
-    low, high = np.zeros(len(share), dtype=np.int64), np.full(len(share), size, dtype=np.int64)
-    while (low < high).any():
-        middle = (low + high) // 2
-        chance = betaincc(each * np.maximum(middle, 1), each * np.maximum(size - middle, 1), share)
-        enough = (middle == size) | (np.where(middle == 0, share <= 0, chance >= tail))
-        low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
-    return high
-
-
-def high_rank(share: Array, size: int, probes: int, tail: float) -> Array:
-    """The greatest rank under which a mean as low as this has at least some probability; see :func:`low_rank`."""
-    return size - low_rank(1.0 - share, size, probes, tail)

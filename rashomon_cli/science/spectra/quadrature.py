@@ -16,6 +16,8 @@ from scipy.linalg import eigh_tridiagonal
 
 from rashomon_cli.core.results import Array
 
+ROUNDING = 1e-8
+"""What rounding may add to a bound of :func:`bracket` or take from it."""
 _LARGEST_CORNER = 1 / np.sqrt(np.finfo(float).eps)
 
 
