@@ -21,8 +21,8 @@ from rashomon_cli.science.spectra import pairs, slq, subspaces, traces
 from rashomon_cli.science.spectra.blocks import layers as layers_of
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
-from rashomon_cli.science.spectra.density import summary
 from rashomon_cli.science.spectra.matrices import Matrix
+from rashomon_cli.science.spectra.summary import summary
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def density(
         tick: called after each batch of a product.
 
     Returns:
-        What :func:`~rashomon_cli.science.spectra.density.summary` says, and ``matvecs``.
+        What :func:`~rashomon_cli.science.spectra.summary.summary` says, and ``matvecs``.
 
     Raises:
         UsageError: if no layer matches.

@@ -9,6 +9,7 @@ changes a count by at most r (Cauchy's interlacing), so the few that are coupled
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ from rashomon_cli.science.spectra.matrices import Matrix
 
 _DEPENDENT = 1e-6
 _SMALL_MOVE = 0.1
+
+Counted = Callable[[Array, Array], Array]
+"""(values (d,), bounds (m,)) → how many values are within each bound (m,)."""
 
 
 def orthonormal(rows: Tensor, *others: Tensor) -> Tensor:
@@ -45,14 +49,14 @@ def orthonormal(rows: Tensor, *others: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Terms:
-    """What the known directions add to a count of |λ| ≤ τ, and what must be allowed for; each (m,) for m tolerances.
+    """What the known directions add to a count of eigenvalues, and what must be allowed for; each (m,) for m bounds.
 
     Attributes:
-        inside: eigenvalues of A with |λ| ≤ τ: the estimate of what they add.
+        inside: eigenvalues of A that count: the estimate of what they add.
         low: at least so many, of the rows that are not left out.
         high: at most so many.
-        left_out: r, by which a count may be off either way.
-        move: how far τ is moved for the rest.
+        left_out: r, by which a count within τ may be off either way, one below x only by too few.
+        move: how far τ or x is moved for the rest.
     """
 
     inside: Array
@@ -97,21 +101,37 @@ class Border:
         Returns:
             The fewest rows are left out (0, 1, 3, 7, … or all) with which no τ moves by more than a tenth.
         """
+        return self._terms(taus, noise, _within, lambda values: np.abs(np.abs(values)[:, None] - taus))
+
+    def below(self, points: Array, noise: float) -> Terms:
+        """What the directions add to counts of λ < x; by interlacing a row that is left out can only add one.
+
+        Args:
+            points: x (m,).
+            noise: what an eigenvalue may be off by rounding.
+
+        Returns:
+            The fewest rows are left out (0, 1, 3, 7, … or all) with which no x moves by more than a tenth.
+        """
+        return self._terms(points, noise, _below, lambda values: np.abs(values[:, None] - points))
+
+    def _terms(self, bounds: Array, noise: float, counted: Counted, apart: Callable[[Array], Array]) -> Terms:
+        """Of counts up to bounds (m,), with how far each value is from each bound (d, m)."""
         couplings, turn = np.linalg.eigh(self.outside) if len(self.outside) else (np.zeros(0), self.outside)
         couplings, turned = np.maximum(couplings, 0.0), turn.T @ self.inside @ turn
         rows = len(couplings)
-        found = Terms(*(np.zeros(len(taus)) for _ in range(5)))
-        found.inside[:] = _within(self.values, taus)
-        todo = np.ones(len(taus), dtype=bool)
+        found = Terms(*(np.zeros(len(bounds)) for _ in range(5)))
+        found.inside[:] = counted(self.values, bounds)
+        todo = np.ones(len(bounds), dtype=bool)
         for left_out in [*_ladder(rows), rows]:
             kept = rows - left_out
             values = np.linalg.eigvalsh(turned[:kept, :kept]) if kept else np.zeros(0)
-            gap = np.abs(np.abs(values)[:, None] - taus).min(axis=0, initial=np.inf)
+            gap = apart(values).min(axis=0, initial=np.inf)
             square = couplings[kept - 1] if kept else 0.0
-            move = np.divide(square, gap, out=np.full(len(taus), np.inf), where=gap > 0) if square else 0.0 * taus
-            here = todo & (move <= _SMALL_MOVE * taus)
-            found.low[here] = _within(values, taus - noise)[here]
-            found.high[here] = _within(values, taus + noise)[here]
+            move = np.divide(square, gap, out=np.full(len(bounds), np.inf), where=gap > 0) if square else 0.0 * bounds
+            here = todo & (move <= _SMALL_MOVE * np.abs(bounds))
+            found.low[here] = counted(values, bounds - noise)[here]
+            found.high[here] = counted(values, bounds + noise)[here]
             found.left_out[here], found.move[here] = left_out, move[here]
             todo &= ~here
             if not todo.any():
@@ -174,6 +194,12 @@ class Complement:
 def _within(values: Array, bounds: Array) -> Array:
     """How many |values| are at most each bound (m,)."""
     counts: Array = (np.abs(values)[:, None] <= bounds).sum(axis=0)
+    return counts
+
+
+def _below(values: Array, bounds: Array) -> Array:
+    """How many values are below each bound (m,)."""
+    counts: Array = (values[:, None] < bounds).sum(axis=0)
     return counts
 
 

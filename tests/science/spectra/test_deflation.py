@@ -19,6 +19,10 @@ def within(values, taus):
     return (np.abs(values)[:, None] <= taus).sum(axis=0)
 
 
+def below(values, points):
+    return (values[:, None] < points).sum(axis=0)
+
+
 def test_without_its_eigenvectors_a_matrix_has_the_other_eigenvalues_and_0(symmetric):
     matrix, vectors = symmetric(VALUES)
     space = Complement(matrix, vectors[:3])
@@ -60,6 +64,25 @@ def test_counts_of_both_parts_bound_those_of_the_whole(symmetric, seed, rows, si
     assert (counted >= terms.low + within(rest, taus - terms.move - 1e-12) - terms.left_out).all()
     assert (counted <= terms.high + within(rest, taus + terms.move + 1e-12) + terms.left_out).all()
     assert (terms.move <= 0.1 * taus).all()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 8), st.floats(-9, 0), st.booleans())
+def test_counts_below_a_point_are_bounded_likewise(symmetric, seed, rows, size, low):
+    """Known directions near eigenvectors of negative or of large eigenvalues; a row left out is never one too many."""
+    values = np.concatenate([-VALUES[VALUES != 0], VALUES])
+    matrix, vectors = symmetric(values, seed % 7)
+    order = np.argsort(values)
+    noise = torch.randn(rows, len(values), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    chosen = order[:rows] if low else order[len(values) - rows :]
+    space = Complement(matrix, vectors[chosen] + 10**size * noise)
+    inner = np.linalg.eigvalsh(dense(space))
+    rest = np.delete(inner, np.argsort(np.abs(inner))[: len(space.rows)])
+    points = -np.array([1e-9, 1e-6, 1e-3, 0.01, 0.1, 0.5, 2.0])
+    terms = space.border.below(points, 1e-12)
+    counted = below(values, points)
+    assert (counted >= terms.low + below(rest, points - terms.move - 1e-12)).all()
+    assert (counted <= terms.high + below(rest, points + terms.move + 1e-12) + terms.left_out).all()
+    assert (terms.move <= 0.1 * np.abs(points)).all()
 
 
 def test_good_vectors_leave_nothing_out_and_only_bad_ones_are_left_out(symmetric):
