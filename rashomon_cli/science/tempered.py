@@ -78,8 +78,12 @@ class Posterior:
         self._origin = point.theta.double()
         self._problem, self._point, self._batches, self._tick = problem, point, batches, tick
         problem.module.eval()
+        base = []
         with torch.no_grad():
-            self._base = torch.cat([self._losses(point.theta, x, y).double() for x, y in batches])
+            for x, y in batches:
+                base.append(self._losses(point.theta, x, y).double())
+                tick(float(base[-1].mean()))
+        self._base = torch.cat(base)
         if self.batch is not None:
             several = list(batches)
             self._x, self._y = torch.cat([x for x, _ in several]), torch.cat([y for _, y in several])

@@ -12,6 +12,7 @@ from torch import nn
 from rashomon_cli.operations.connect import ConnectConfig, connect
 from rashomon_cli.operations.context import Context, Silence, Where
 from rashomon_cli.operations.train import TrainConfig, train
+from rashomon_cli.science.problem import Problem
 from rashomon_cli.sources import builders, data
 from rashomon_cli.store import Store
 
@@ -192,3 +193,17 @@ def regression(tmp_path):
     y = x @ np.array([[1.0, 0.5], [-2.0, 0.0], [0.5, 1.0]]) + x[:, :1] ** 2
     np.savez(tmp_path / "line.npz", x_train=x[:80], y_train=y[:80], x_test=x[80:], y_test=y[80:])
     return f"npz:{tmp_path / 'line.npz'}"
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many examples went through a model: ``evaluate`` without a graph, ``train`` with one."""
+    found = {"evaluate": 0, "train": 0}
+    original = Problem.apply
+
+    def counted(problem, parameters, buffers, x):
+        found["train" if torch.is_grad_enabled() else "evaluate"] += len(x)
+        return original(problem, parameters, buffers, x)
+
+    monkeypatch.setattr(Problem, "apply", counted)
+    return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import build
 from rashomon_cli.operations.probe import ProbeConfig, plan, probe
 from rashomon_cli.operations.quantities.llc import LlcConfig
@@ -43,26 +45,49 @@ def test_a_path_beside_another_quantity_with_steps(zoo, at):
     assert measure(at(zoo), "cd@1").metrics["llc"] == pytest.approx(run.metrics["llc"][1], rel=0.1)
 
 
-def test_an_interrupted_one_goes_on_behind_the_last_point(zoo, at, monkeypatch):
+def test_an_interrupted_one_goes_on_behind_the_last_chain(zoo, at, monkeypatch):
     whole = measure(at(zoo), "ab")
     seen = []
-    original = learning_coefficient.learning_coefficient
+    original = learning_coefficient.one_chain
 
     def counted(problem, point, **options):
-        seen.append(point.t)
-        if len(seen) == 2:
+        seen.append((point.t, options["index"]))
+        if len(seen) == 4:
             raise KeyboardInterrupt
         return original(problem, point, **options)
 
-    monkeypatch.setattr(learning_coefficient, "learning_coefficient", counted)
+    monkeypatch.setattr(learning_coefficient, "one_chain", counted)
     with pytest.raises(KeyboardInterrupt):
         measure(at(zoo, again=True), "ab")
     run = measure(at(zoo, again=True), "ab")
-    assert seen == [0, 1, 1]
+    assert seen == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 1)]
     assert run.metrics == whole.metrics
+    found = [r.measurements()["probe"]["llc_excess"].values for r in (run, whole)]
+    np.testing.assert_array_equal(*found)
 
 
-def test_a_plan_counts_steps(zoo, at):
+@pytest.mark.parametrize("batch", [30, 60], ids=["minibatches", "all examples"])
+def test_a_run_takes_what_its_plan_says(zoo, at, passes, batch):
     asked = build(ProbeConfig, {"run": "a", "what": "llc"})
-    (step,) = plan(at(zoo), asked, {"llc": build(LlcConfig, SMALL)}).steps()
-    assert step.forward_passes == 2 * 18 * 30
+    small = SMALL | {"llc_draws": 45, "llc_burn_in": 20, "llc_batch": batch}
+    given = {"llc": build(LlcConfig, small | {"llc_step": 1e-4})}
+    context = at(zoo)
+    probe(context, asked, given)
+    assert passes["train"] == {step.kind: step.forward_passes for step in plan(context, asked, given).steps()}["train"]
+    assert passes["evaluate"] - 2 * 60 < 10, "the losses of the point, once a chain; few to try the module"
+    # What the search for a first step adds is not known beforehand.
+    passes["train"], found = 0, {"llc": build(LlcConfig, small)}
+    probe(context, asked, found)
+    assert passes["train"] == pytest.approx(plan(context, asked, found).steps()[1].forward_passes, rel=0.1)
+
+
+def test_the_step_and_the_temperature_may_be_given(zoo, at):
+    found = measure(at(zoo), "a", {"llc_step": 1e-5, "llc_inverse_temperature": 30.0})
+    assert found.metrics["llc_step"] == 1e-5
+    assert found.metrics["llc_inverse_temperature"] == 30.0
+    assert found.metrics["llc"] == pytest.approx(
+        30 * found.measurements()["probe"]["llc_excess"].values[:, 6:].mean(), rel=1e-9
+    )
+    for name in ("llc_step", "llc_inverse_temperature"):
+        with pytest.raises(UsageError, match=name.replace("_", "-")):
+            build(LlcConfig, {name: 0.0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,7 +160,7 @@ class Work:
         if subject.t is not None:
             variables["t"] = scalar(subject.t, "1", "position on the path, t")
         if any("t" in variable.dims for variable in variables.values()):
-            variables["t"] = series("t", np.array(self.ts), "1", "position on the path, t")
+            variables["t"] = self._positions
         return job.publish(
             "measurement",
             metrics=_metrics(variables) | metrics,
@@ -171,6 +171,11 @@ class Work:
             seeds={"seed": self.seed},
             **context.details(places.device),
         )
+
+    @property
+    def _positions(self) -> Variable:
+        """Positions of the points, along t."""
+        return series("t", np.array(self.ts), "1", "position on the path, t")
 
     @property
     def _whole(self) -> bool:
@@ -194,22 +199,39 @@ class Work:
         for index, t in enumerate(self.ts):
             point: Point | None = None
             for quantity in chosen:
-                kept = job.part(f"{quantity.name}-{index}")
+                key = f"{quantity.name}-{index}"
+                kept = job.part(key)
                 if kept is None:
                     point = point or places.at(t)
-                    options = quantity.arguments(self.of(quantity), self._sample(quantity, places))
                     with others.blamed(self.others[quantity.name], self.subject.label):
-                        kept = quantity.load()(places.loaded.problem, point, tick=self.context.progress.tick, **options)
-                    job.save(f"{quantity.name}-{index}", kept)
+                        kept = self._at_point(job, places, quantity, point, key)
+                    job.save(key, kept)
                 found[quantity.name].append(kept)
         return found
+
+    def _at_point(self, job: Job, places: Places, quantity: Quantity, point: Point, key: str) -> Result:
+        """What a quantity measures at a point; its pieces of an interrupted call are taken over."""
+        options = quantity.arguments(self.of(quantity), self._sample(quantity, places))
+        tick = self.context.progress.tick
+        measure = partial(quantity.load(), places.loaded.problem, point, tick=tick, **options)
+        if quantity.pieces is None:
+            return measure()
+        found = []
+        for number in range(quantity.pieces.count(self.of(quantity))):
+            piece = job.part(f"{key}-{number}")
+            if piece is None:
+                piece = measure(index=number)
+                job.save(f"{key}-{number}", piece)
+            found.append(piece)
+        return quantity.pieces.load()(found)
 
     def _joined(self, quantity: Quantity, results: Sequence[Result]) -> Mapping[str, Variable]:
         """The values of all points along t, and what follows from them; those of a single point as they are."""
         if not self._whole:
             return results[0].variables
         variables = stack(results, "t")
-        return variables | quantity.summarise(variables, [result.tensors for result in results])
+        tensors = [result.tensors for result in results]
+        return variables | quantity.summarise({**variables, "t": self._positions}, tensors)
 
     def _along(self, quantity: Quantity, places: Places) -> Result:
         """What a path quantity finds that looks at no models."""

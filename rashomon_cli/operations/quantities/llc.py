@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import Config, option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
+from rashomon_cli.operations.quantities.quantity import Pieces, Quantity, Samples, Sizes, taken
+
+_HALVINGS = 10  # until a first step is found, about; at most 100
+_CHECK = 10  # draws of minibatches between two that look at themselves, which takes a second gradient
 
 
 class LlcConfig(Config):
@@ -15,13 +18,27 @@ class LlcConfig(Config):
     llc_draws: int = option(500, "llc: steps of each that count.", ge=4)
     llc_burn_in: int = option(250, "llc: steps of each before.", ge=1)
     llc_batch: int = option(256, "llc: examples a step; n or more for all, then steps are exact.", ge=2)
+    llc_step: float | None = option(
+        None, "llc: step size ε of SGLD, the variance of a step's noise; found in the burn-in where left out.", gt=0
+    )
     llc_localisation: float = option(100.0, "llc: strength γ of the pull towards the point.", gt=0)
+    llc_inverse_temperature: float | None = option(
+        None, "llc: nβ, the factor of the loss; n / log n where left out (Lau et al. 2023).", unit="1/nat", gt=0
+    )
 
 
 def _steps(settings: LlcConfig, sizes: Sizes) -> list[Step]:
-    sample = taken(settings.llc_samples, sizes.train)
-    walked = settings.llc_chains * (settings.llc_draws + settings.llc_burn_in)
-    return [Step(f"llc: {walked} steps", walked * min(settings.llc_batch, sample), "train")]
+    sample, chains, draws = taken(settings.llc_samples, sizes.train), settings.llc_chains, settings.llc_draws
+    gradients = 1 + (_HALVINGS if settings.llc_step is None else 0)
+    if settings.llc_batch < sample:  # a minibatch sees both ends of an adjusted step anew
+        gradients += 2 * settings.llc_burn_in + draws + -(-draws // _CHECK)
+    else:
+        gradients += settings.llc_burn_in + draws
+    batch = min(settings.llc_batch, sample)
+    return [
+        Step("llc: losses of the point", chains * sample),
+        Step(f"llc: {chains} walks of {gradients} gradients", chains * gradients * batch, "train"),
+    ]
 
 
 QUANTITY = Quantity(
@@ -29,14 +46,16 @@ QUANTITY = Quantity(
     help="local learning coefficient, with its Monte Carlo error",
     settings=LlcConfig,
     subject="point",
-    measure="rashomon_cli.science.learning_coefficient:learning_coefficient",
+    measure="rashomon_cli.science.learning_coefficient:one_chain",
+    pieces=Pieces(lambda s: s.llc_chains, "rashomon_cli.science.learning_coefficient:summary"),
     arguments=lambda s, sample: {
         "batches": sample("train", s.llc_samples),
-        "chains": s.llc_chains,
         "draws": s.llc_draws,
         "burn_in": s.llc_burn_in,
         "batch": s.llc_batch,
+        "step": s.llc_step,
         "localisation": s.llc_localisation,
+        "inverse_temperature": s.llc_inverse_temperature,
         "seed": sample.seed,
     },
     steps=_steps,

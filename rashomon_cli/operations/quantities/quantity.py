@@ -76,6 +76,25 @@ class Gathering:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """That a point quantity is measured in pieces, none of which needs another.
+
+    Each is kept, and an interrupted probe goes on behind it. The quantity's function is called with its ``index``.
+
+    Attributes:
+        count: settings → how many there are.
+        join: ``module:function`` of ``science``: Results of all pieces, in order → Result of the quantity.
+    """
+
+    count: Callable[[Any], int]
+    join: str
+
+    def load(self) -> Callable[..., Result]:
+        """Import the function that joins them."""
+        return _function(self.join)
+
+
+@dataclass(frozen=True)
 class Quantity:
     """Something that ``probe`` can measure.
 
@@ -92,6 +111,7 @@ class Quantity:
         check: (settings, layout of the parameters) → nothing; refuses what does not fit the model before a first step.
         other: the setting that names other data.
         samples: the setting that says how many of their test examples are used.
+        pieces: of a point quantity that is measured piece by piece.
         gathering: of a path quantity that looks at models; its function is then called with the problem, the path, the
             positions and what was gathered, and its arguments.
         default: whether it is measured where ``--what`` is left out.
@@ -109,6 +129,7 @@ class Quantity:
     check: Callable[[Any, Layout], None] | None = None
     other: str | None = None
     samples: str | None = None
+    pieces: Pieces | None = None
     gathering: Gathering | None = None
     default: bool = True
 
