@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -96,10 +98,25 @@ def test_an_interrupted_one_goes_on_behind_the_last_point(zoo, at, monkeypatch):
     assert run.metrics == whole.metrics
 
 
-def test_a_run_takes_no_more_than_its_plan(zoo, at):
+def test_a_run_takes_the_losses_of_its_plan_or_fewer(zoo, at, passes):
     settings = build(ReachConfig, SMALL | {"reach_matrix_samples": 100, "reach_near_null": 0, "reach_top": 0})
     asked = build(ProbeConfig, {"run": "a", "what": "reach"})
-    (step,) = plan(at(zoo), asked, {"reach": settings}).steps()
-    context = at(zoo)
-    probe(context, asked, {"reach": settings})
-    assert context.progress.ticks <= step.forward_passes / 100 + 1  # a batch each, and the random direction's product
+    losses, curvatures = plan(at(zoo), asked, {"reach": settings}).steps()
+    run = probe(at(zoo), asked, {"reach": settings})
+    ends = run.metrics["reach_plus"] + run.metrics["reach_minus"]
+    # Doubling from max/1024 passes the end, six bisections follow, and the fit takes six distances of each ray.
+    searched = [1 + math.ceil(math.log2(1024 * end / settings.reach_max)) + 6 for end in ends]
+    assert 0 <= passes["evaluate"] - 100 * (1 + sum(searched) + 2 * 6) < 10, "few to try the module"
+    assert losses.forward_passes == 100 * (1 + 2 * (11 + 6) + 2 * 6)
+    assert max(searched) <= 17
+    assert (curvatures.forward_passes, curvatures.vectors) == (100, 1) == (100, run.metrics["matvecs"])
+
+
+def test_a_run_takes_the_products_of_its_plan(zoo, at, passes):
+    settings = {"reach": build(ReachConfig, SMALL | {"reach_matrix_samples": 100})}
+    asked = build(ProbeConfig, {"run": "a", "what": "reach"})
+    losses, *products = plan(at(zoo), asked, settings).steps()
+    run = probe(at(zoo), asked, settings)
+    planned = sum(step.forward_passes * step.vectors for step in products) / 100
+    assert run.metrics["matvecs"] == pytest.approx(planned, rel=0.1)  # the search for pairs may take a little more
+    assert losses.forward_passes / 2 < passes["evaluate"] <= losses.forward_passes + 10

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
 from rashomon_cli.operations.quantities.matrix import DecayConfig
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
-_DEFLATED = 10
-_SEARCH = 2 * _DEFLATED + 12
-_PARTS = 4  # of each direction, at most
-_YARDSTICKS = 2
+_LARGEST = 12  # products that tell the largest change of outputs
+_IDLE = 2  # products that cost as much as four gradients through one graph
+_PARTS, _YARDSTICKS = 4, 4  # of each direction at most; random directions
 
 
 class FlatConfig(DecayConfig):
@@ -32,20 +32,12 @@ class FlatConfig(DecayConfig):
 def _steps(settings: FlatConfig, sizes: Sizes) -> list[Step]:
     sample, rows = taken(settings.flat_samples, sizes.train), settings.flat_near_null
     moves = 1 + 2 * (_PARTS * rows + _YARDSTICKS)
+    title = f"flat: what outputs do not show, {settings.flat_steps} products each at most"
     return [
-        Step(f"flat: steepest pairs in about {_SEARCH} products", _SEARCH * sample, "product", vectors=1),
-        Step(
-            f"flat: {rows} directions in {settings.flat_degree} products each",
-            settings.flat_degree * sample,
-            "product",
-            vectors=rows,
-        ),
-        Step(
-            f"flat: what outputs do not show, {settings.flat_steps} products each at most",
-            settings.flat_steps * sample,
-            "product",
-            vectors=rows,
-        ),
+        *choosing("flat", sample, near_null=rows, degree=settings.flat_degree),
+        Step(f"flat: largest change of outputs in {_LARGEST} products", _LARGEST * sample, "product", vectors=1),
+        Step(title, settings.flat_steps * sample, "product", vectors=rows),
+        Step("flat: dead units", sample, "product", vectors=_IDLE),
         Step("flat: changes of predictions", moves * (sample + sizes.other)),
     ]
 
@@ -61,7 +53,7 @@ QUANTITY = Quantity(
         "other": sample.other(),
         "tau": 2 * s.flat_epsilon / s.flat_step**2,
         "near_null": s.flat_near_null,
-        "deflate": _DEFLATED,
+        "deflate": DEFLATED,
         "degree": s.flat_degree,
         "visible": s.flat_visible,
         "steps": s.flat_steps,

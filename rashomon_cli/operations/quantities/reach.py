@@ -6,11 +6,12 @@ from typing import Literal
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
 from rashomon_cli.operations.quantities.matrix import DecayConfig
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _EVALUATIONS = 17  # of a ray at most: 11 to bracket, 6 to bisect
-_FITTED = 16  # distances of the fit
+_FITTED = 6  # distances of the fit on a ray
 
 
 class ReachConfig(DecayConfig):
@@ -32,20 +33,15 @@ class ReachConfig(DecayConfig):
 
 def _steps(settings: ReachConfig, sizes: Sizes) -> list[Step]:
     matrix, sample = taken(settings.reach_matrix_samples, sizes.train), taken(settings.reach_samples, sizes.train)
-    rows = settings.reach_near_null + settings.reach_random + settings.reach_top + (1 if sizes.directions else 0)
+    near_null, top, others = settings.reach_near_null, settings.reach_top, settings.reach_random
+    others += 1 if sizes.directions else 0  # the tangent
+    rows, each = near_null + top + others, _EVALUATIONS + _FITTED
     refreshing = 2 if settings.reach_batchnorm == "refreshed" else 1
-    losses = (2 * rows * (_EVALUATIONS + _FITTED) + 1) * refreshing
-    steps = [Step(f"reach along {rows} directions, both ways", losses * sample)]
-    if settings.reach_near_null:
-        steps.append(
-            Step(
-                f"reach: near-null directions in {settings.reach_degree} products each",
-                settings.reach_degree * matrix,
-                "product",
-                vectors=settings.reach_near_null,
-            )
-        )
-    return steps
+    title = f"reach along {rows} directions, both ways, {each} losses each at most"
+    return [
+        Step(title, (2 * rows * each + 1) * refreshing * sample),
+        *choosing("reach", matrix, near_null=near_null, degree=settings.reach_degree, top=top, others=others),
+    ]
 
 
 QUANTITY = Quantity(
@@ -63,6 +59,7 @@ QUANTITY = Quantity(
         "near_null": s.reach_near_null,
         "random": s.reach_random,
         "top": s.reach_top,
+        "deflate": DEFLATED,
         "degree": s.reach_degree,
         "refreshed": s.reach_batchnorm == "refreshed",
         "with_decay": s.with_decay,
