@@ -24,6 +24,7 @@ class Step:
         vectors: Hessian products a forward pass.
         shared: names work that other runs of a family need too, such as an L1 training; the longest is done once.
         problem: names the one of the plan's problems that it is done on; the first where left out.
+        batch: examples between two moves of the progress bar; as many as an evaluation takes where left out.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Step:
     vectors: int = 0
     shared: str | None = None
     problem: str | None = None
+    batch: int | None = None
 
 
 @dataclass(frozen=True)

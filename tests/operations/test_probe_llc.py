@@ -91,3 +91,11 @@ def test_the_step_and_the_temperature_may_be_given(zoo, at):
     for name in ("llc_step", "llc_inverse_temperature"):
         with pytest.raises(UsageError, match=name.replace("_", "-")):
             build(LlcConfig, {name: 0.0})
+
+
+def test_the_progress_bar_knows_the_minibatches(zoo, at, monkeypatch):
+    context, announced = at(zoo), []
+    monkeypatch.setattr(context.progress, "start", lambda title, steps: announced.append(steps))
+    measure(context, "a", {"llc_draws": 45, "llc_burn_in": 20, "llc_step": 1e-4})
+    # Of those that look at themselves the halves come one by one: 5 of 91 gradients.
+    assert context.progress.ticks == pytest.approx(announced[0], rel=0.07)

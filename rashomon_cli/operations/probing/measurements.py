@@ -136,7 +136,8 @@ class Work:
         for quantity in self.chosen:
             if quantity.check is not None:
                 quantity.check(self.of(quantity), places.loaded.problem.layout)
-        context.progress.start("probe", sum(s.forward_passes for s in self.steps()) // problems.EVALUATION_BATCH)
+        batches = [-(-step.forward_passes // (step.batch or problems.EVALUATION_BATCH)) for step in self.steps()]
+        context.progress.start("probe", sum(batches))
         points = self._at_points(job, places)
         found: dict[str, Mapping[str, Variable]] = {}
         metrics: dict[str, Metric] = {"batchnorm": "stored" if places.path is None else "refreshed"}

@@ -30,15 +30,13 @@ class LlcConfig(Config):
 def _steps(settings: LlcConfig, sizes: Sizes) -> list[Step]:
     sample, chains, draws = taken(settings.llc_samples, sizes.train), settings.llc_chains, settings.llc_draws
     gradients = 1 + (_HALVINGS if settings.llc_step is None else 0)
-    if settings.llc_batch < sample:  # a minibatch sees both ends of an adjusted step anew
-        gradients += 2 * settings.llc_burn_in + draws + -(-draws // _CHECK)
-    else:
+    batch = settings.llc_batch if settings.llc_batch < sample else None
+    if batch is None:
         gradients += settings.llc_burn_in + draws
-    batch = min(settings.llc_batch, sample)
-    return [
-        Step("llc: losses of the point", chains * sample),
-        Step(f"llc: {chains} walks of {gradients} gradients", chains * gradients * batch, "train"),
-    ]
+    else:  # a minibatch sees both ends of an adjusted step anew
+        gradients += 2 * settings.llc_burn_in + draws + -(-draws // _CHECK)
+    title, passes = f"llc: {chains} walks of {gradients} gradients", chains * gradients * (batch or sample)
+    return [Step("llc: losses of the point", chains * sample), Step(title, passes, "train", batch=batch)]
 
 
 QUANTITY = Quantity(
