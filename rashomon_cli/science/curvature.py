@@ -6,7 +6,7 @@ Sources: SCIENCE.md, "Curvature"; random directions give ``E vᵀHv = tr H / P``
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -48,7 +48,8 @@ def directional(
     Returns:
         ``hvp_norm_X``, ``curvature_X`` for each direction X (with standard errors), ``hvp_norm_plain_X`` (with the
         noise's share), ``path_gradient_bending`` = ∇L·θ'' and ``path_curvature`` = θ'ᵀHθ' where the point lies on a
-        path, so that their sum is d²L/dt² with frozen BatchNorm, ``hvp_norm_averaged_X`` and ``curvature_averaged_X``
+        path, so that their sum is d²L/dt² with frozen BatchNorm, ``path_verdict``, which of the two it mostly is, or
+        ``noise`` if neither is more than two standard errors from 0, ``hvp_norm_averaged_X`` and ``curvature_averaged_X``
         for a positive radius, and ``eigenvalue_max``.
     """
     vectors = dict(point.directions) | {f"random{k}": v for k, v in enumerate(random_units(point.theta, random, seed))}
@@ -78,8 +79,13 @@ def directional(
         speed = float(point.velocity.double().norm())
         value, error = means["tangent"].projection(vectors["tangent"])
         bending, bending_error = means["gradient"].projection(point.acceleration)
+        terms = {
+            "curvature": (value * speed**2, error * speed**2),
+            "gradient times bending": (bending, bending_error),
+        }
         found["path_curvature"] = scalar(value * speed**2, "nat", "θ'ᵀHθ' of the path", error * speed**2)
         found["path_gradient_bending"] = scalar(bending, "nat", "∇L·θ'' of the path", bending_error)
+        found["path_verdict"] = Variable((), np.asarray(verdict(terms)), "1", "what d²L/dt² of the path mostly is")
     if eigenvalue_batches is not None:
         hessian = Curvature(problem, point, eigenvalue_batches, tick=tick)
         top = extreme(hessian, 1, 0, tolerance=1e-2, check=False, seed=seed).top
@@ -88,6 +94,19 @@ def directional(
         found["eigenvalue_max_residual"] = scalar(residual, "nat", "residual of the largest eigenvalue")
         found["eigenvalue_max_products"] = Variable((), spent, "1", "products spent on the largest eigenvalue")
     return Result(found)
+
+
+def verdict(terms: Mapping[str, tuple[float, float]]) -> str:
+    """Which of some terms a sum mostly is.
+
+    Args:
+        terms: value and standard error of each.
+
+    Returns:
+        The name of the largest of those more than two standard errors from 0; ``noise`` where there is none.
+    """
+    told = {name: abs(value) for name, (value, error) in terms.items() if abs(value) > 2 * error}
+    return max(told, key=told.__getitem__) if told else "noise"
 
 
 def gradient(problem: Problem, point: Point, batches: Batches, *, tick: Tick = silent) -> Result:

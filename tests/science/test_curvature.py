@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rashomon_cli.science.curvature import averaged_product, directional, gradient, random_units
+from rashomon_cli.science.curvature import averaged_product, directional, gradient, random_units, verdict
 from rashomon_cli.science.evaluation import evaluate
 from rashomon_cli.science.paths import Path, directions
 from rashomon_cli.science.problem import Point
@@ -48,6 +48,9 @@ def test_second_difference_of_a_frozen_profile_is_curvature_plus_gradient_times_
     together = value(found, "path_curvature") + value(found, "path_gradient_bending")
     assert together == pytest.approx(second, rel=1e-4)
     assert abs(value(found, "path_gradient_bending")) > 1e-3 * abs(second)
+    parts = {name: abs(value(found, f"path_{name}")) for name in ("curvature", "gradient_bending")}
+    larger = max(parts, key=parts.get).replace("gradient_bending", "gradient times bending")
+    assert str(found.variables["path_verdict"].values) == larger
 
 
 def test_parameters_times_the_mean_random_curvature_is_the_trace(mlp_case, dense):
@@ -126,3 +129,17 @@ def test_random_units_are_unit_vectors_and_the_same_for_the_same_seed():
     assert torch.equal(one, two)
     torch.testing.assert_close(one.norm(dim=1), torch.ones(3))
     assert abs(float(one[0] @ one[1])) < 5 / math.sqrt(1000)
+
+
+@pytest.mark.parametrize(
+    ("curvature", "bending", "expected"),
+    [
+        ((0.1, 0.06), (-0.3, 0.2), "noise"),
+        ((4.0, 0.1), (-2.0, 0.1), "curvature"),
+        ((0.5, 0.1), (-2.0, 0.1), "bending"),
+        ((0.5, 0.1), (-2.0, 1.1), "curvature"),
+        ((0.0, 0.0), (0.0, 0.0), "noise"),
+    ],
+)
+def test_the_verdict_is_the_largest_term_that_is_told_from_0(curvature, bending, expected):
+    assert verdict({"curvature": curvature, "bending": bending}) == expected
