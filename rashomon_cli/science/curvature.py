@@ -49,8 +49,8 @@ def directional(
         ``hvp_norm_X``, ``curvature_X`` for each direction X (with standard errors), ``hvp_norm_plain_X`` (with the
         noise's share), ``path_gradient_bending`` = ∇L·θ'' and ``path_curvature`` = θ'ᵀHθ' where the point lies on a
         path, so that their sum is d²L/dt² with frozen BatchNorm, ``path_verdict``, which of the two it mostly is, or
-        ``noise`` if neither is more than two standard errors from 0, ``hvp_norm_averaged_X`` and ``curvature_averaged_X``
-        for a positive radius, and ``eigenvalue_max``.
+        ``noise`` if neither is more than two standard errors from 0, ``hvp_norm_averaged_X`` and
+        ``curvature_averaged_X`` for a positive radius, and ``eigenvalue_max``.
     """
     vectors = dict(point.directions) | {f"random{k}": v for k, v in enumerate(random_units(point.theta, random, seed))}
     names = list(vectors)
