@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.core.results import stack
+from rashomon_cli.core.results import series, stack
 from rashomon_cli.science.dimension import dimension
 from rashomon_cli.science.problem import Point, squared_error
 from rashomon_cli.science.spectra.along import along
@@ -117,11 +117,15 @@ def path(make):
     return problem, [Point(scale * theta, {}, t) for t, scale in ((0.0, 0.05), (0.5, 0.05), (1.0, 3.0))]
 
 
+def stacked(results, points):
+    return stack(results, "t") | {"t": series("t", [point.t for point in points])}
+
+
 @pytest.mark.parametrize("routes", [["top"], ["quadrature"], ["top", "quadrature"]])
 def test_along_a_path_points_are_compared_with_the_first(path, routes):
     problem, points = path
     found = [dimension(problem, p, batches=problem.train, routes=routes, probes=16, **TAU) for p in points]
-    change = values(along(stack(found, "t")))
+    change = values(along(stacked(found, points)))
     for name in ("dimension", "dimension_less_symmetries"):
         assert change[f"{name}_change"][:2] == pytest.approx([0, 0])
         assert change[f"{name}_differs"][:2] == [False, False]
@@ -130,6 +134,22 @@ def test_along_a_path_points_are_compared_with_the_first(path, routes):
         assert change["dimension_change"][2] == exact[2] - exact[0]
         assert change["dimension_change_low"][2] == change["dimension_change_high"][2] == exact[2] - exact[0]
     assert change["dimension_differs"][2]
+    assert change["dimension_constant"].startswith("not constant: another than at t = 0 at t = 1; first by -")
+
+
+def test_intervals_that_only_hold_with_some_probability_are_not_compared_as_bounds(path):
+    """Of one probe each point's interval is known, and that of a difference is not; bounds elsewhere still tell."""
+    problem, points = path
+    options = {"batches": problem.train, "probes": 1, **TAU}
+    probed = [dimension(problem, p, routes=["quadrature"], **options) for p in points]
+    bounded = [dimension(problem, p, routes=["top", "quadrature"], **options) for p in points]
+    for mixed in (probed, [probed[0], *bounded[1:]]):
+        change = values(along(stacked(mixed, points)))
+        assert change["dimension_change_high"] == [0, np.inf, np.inf]
+        assert change["dimension_differs"] == [False, False, False]
+        assert "cannot be told" in change["dimension_constant"]
+    change = values(along(stacked([bounded[0], probed[1], bounded[2]], points)))
+    assert change["dimension_differs"] == [False, False, True]
     assert change["dimension_constant"].startswith("not constant: another than at t = 0 at t = 1; first by -")
 
 

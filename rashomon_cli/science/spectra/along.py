@@ -11,29 +11,29 @@ from rashomon_cli.core.results import Array, Result, Variable
 from rashomon_cli.science.spectra import constancy, counting
 from rashomon_cli.science.spectra.constancy import Constancy
 from rashomon_cli.science.spectra.density import Density
-from rashomon_cli.science.spectra.dimensions import NAMES
+from rashomon_cli.science.spectra.dimensions import BOUNDS, NAMES
 from rashomon_cli.science.spectra.routes import PREFIX
 
 
 def along(variables: Mapping[str, Variable]) -> Result:
     """Is the dimension constant along a path? Every point against the first, at τ.
 
-    Densities of common probes are compared probe by probe; other counts by their intervals. The narrower is taken. All
-    comparisons hold together with the probability of a single interval.
+    Densities of common probes are compared probe by probe; counts that were taken from other routes at both points by
+    their bounds. The narrower is taken. All comparisons hold together with the probability of a single interval.
 
     Args:
-        variables: of :func:`~rashomon_cli.science.dimension.dimension`, stacked along t.
+        variables: of :func:`~rashomon_cli.science.dimension.dimension`, stacked along t, and ``t``, the positions.
 
     Returns:
         What :func:`~rashomon_cli.science.spectra.constancy.result` gives of all directions and of those without
         symmetries.
     """
-    points = len(variables["dimension"].values)
-    ts = variables["t"].values if "t" in variables else np.linspace(0, 1, points)
+    ts = variables["t"].values
     found: dict[str, Variable] = {}
     for name in NAMES:
-        ends = (variables[f"{name}{end}"].values for end in ("", "_low", "_high"))
-        least = constancy.separate(ts, *ends)
+        value, low, high = (variables[f"{name}{end}"].values for end in ("", "_low", "_high"))
+        bounds = np.isin(variables[f"{name}_route"].values, BOUNDS)
+        least = constancy.separate(ts, value, low, high, bounds)
         if f"{PREFIX}density_alpha" in variables:
             least = least.narrower(_paired(variables, ts, name == "dimension"))
         found |= constancy.result(least, name).variables

@@ -42,14 +42,14 @@ class Constancy:
     @property
     def statement(self) -> str:
         """What can be said, in one sentence."""
+        if self.differs.any():
+            places = ", ".join(f"{t:g}" for t in self.ts[self.differs])
+            first = self.value[self.differs][0]
+            return f"not constant: another than at t = {self.ts[0]:g} at t = {places}; first by {first:+.4g}"
         if not np.isfinite(self.high - self.low).all():
             return "whether it is constant cannot be told from so few probes"
-        if not self.differs.any():
-            most = max(0.0, float(np.max(np.maximum(-self.low, self.high))))
-            return f"constant within its interval: nowhere more than {most:.4g} from that at t = {self.ts[0]:g}"
-        places = ", ".join(f"{t:g}" for t in self.ts[self.differs])
-        first = self.value[self.differs][0]
-        return f"not constant: another than at t = {self.ts[0]:g} at t = {places}; first by {first:+.4g}"
+        most = max(0.0, float(np.max(np.maximum(-self.low, self.high))))
+        return f"constant within its interval: nowhere more than {most:.4g} from that at t = {self.ts[0]:g}"
 
 
 def level(points: int, overall: float = LEVEL) -> float:
@@ -80,20 +80,25 @@ def constancy(ts: Sequence[float] | Array, value: Array, low: Array, high: Array
     return Constancy(*(np.asarray(each, dtype=np.float64) for each in (ts, value, low, high)))
 
 
-def separate(ts: Sequence[float] | Array, value: Array, low: Array, high: Array) -> Constancy:
-    """The same from counts that have nothing in common, by a route that is exact or whose intervals are bounds.
+def separate(ts: Sequence[float] | Array, value: Array, low: Array, high: Array, bounds: Array) -> Constancy:
+    """The same from counts that have nothing in common, where they are exact or between bounds.
+
+    Bounds always hold, so all these comparisons hold together. Two intervals that hold with some probability each do
+    not: where either count has such a one, nothing is told.
 
     Args:
         ts: positions (T,).
         value: counts (T,), not differences.
         low: lower ends of their intervals.
         high: upper ends.
+        bounds: where these are bounds (T,).
 
     Returns:
         Where the dimension is another: where intervals do not overlap.
     """
     value, low, high = (np.asarray(each, dtype=np.float64) for each in (value, low, high))
-    least, most = low - high[0], high - low[0]
+    told = np.asarray(bounds, dtype=bool) & bounds[0]
+    least, most = np.where(told, low - high[0], -np.inf), np.where(told, high - low[0], np.inf)
     least[0] = most[0] = 0.0
     return Constancy(np.asarray(ts, dtype=np.float64), value - value[0], least, most)
 

@@ -20,6 +20,9 @@ NAMES = {
 }
 """The counts of a point, and what each is of."""
 
+BOUNDS = ("gram", "top")
+"""Routes that are exact or give bounds; the interval of the other one holds with some probability only."""
+
 
 @dataclass(frozen=True)
 class Count:

@@ -213,9 +213,19 @@ def test_a_path_s_first_other_dimensions_are_named():
 
 
 def test_exact_counts_are_compared_by_their_bounds():
-    found = constancy.separate([0.0, 0.5, 1.0], [10, 12, 20], [8, 9, 18], [11, 15, 21])
+    counts = [10, 12, 20], [8, 9, 18], [11, 15, 21]
+    found = constancy.separate([0.0, 0.5, 1.0], *counts, bounds=[True] * 3)
     assert (found.low.tolist(), found.high.tolist()) == ([0, -2, 7], [0, 7, 13])
     assert found.differs.tolist() == [False, False, True]
+
+
+def test_counts_are_compared_only_where_both_have_bounds():
+    counts = [10, 30, 20], [8, 29, 18], [11, 31, 21]
+    found = constancy.separate([0.0, 0.5, 1.0], *counts, bounds=[True, False, True])
+    assert (found.low.tolist(), found.high.tolist()) == ([0, -np.inf, 7], [0, np.inf, 13])
+    assert found.statement == "not constant: another than at t = 0 at t = 1; first by +10"
+    found = constancy.separate([0.0, 0.5, 1.0], *counts, bounds=[False, True, True])
+    assert not found.differs.any()
 
 
 def test_nothing_is_told_from_a_single_probe():
