@@ -48,6 +48,7 @@ Name = Literal[
     "spectrum",
     "dimension",
     "reach",
+    "flat",
     "llc",
 ]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
@@ -150,6 +151,7 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
         density,
         dimension,
         ensemble,
+        flat,
         graph,
         heatmap,
         llc,
@@ -189,6 +191,7 @@ def _draw(groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Figure]:
         "spectrum": spectrum.spectrum(probe),
         "dimension": dimension.dimension(probe),
         "reach": reach.reach(probe),
+        "flat": flat.flat(probe),
         "llc": llc.llc(probe),
     }
     figures |= {f"heatmap-{data}": heatmap.heatmap(group, data) for data, group in groups.items()}

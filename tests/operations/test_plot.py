@@ -29,6 +29,7 @@ PATH = {
 PAIRS = {"cosine": Variable(("model", "other"), np.eye(3), "1", "cosine similarity")}
 GUARD = {"loss": series("check", [0.1, 0.2], "nat", "guarded loss")}
 LAYERS = {"density": series("layer", [0.1, 0.2], "1", "fraction of the weights kept")}
+FLAT = ("symmetry", "dead", "invisible", "visible")
 PROBED = {
     "eigenvalues_top": Variable(("top",), np.array([3.0, 2.0]), "nat", "largest eigenvalues"),
     "density_nodes": Variable(("probe", "lanczos_step"), np.array([[0.0, 3.0]]), "nat", "nodes"),
@@ -41,6 +42,11 @@ PROBED = {
     **{f"reach_{side}": series("direction", [2.0]) for side in ("plus", "minus")},
     **{f"reach_censored_{side}": series("direction", [0.0]) for side in ("plus", "minus")},
     "reach_epsilon": Variable((), np.asarray(0.05), "nat"),
+    **{f"flat_share_{kind}": Variable((), np.asarray(0.25)) for kind in FLAT},
+    **{f"flat_share_{kind}_each": series("direction", [0.25]) for kind in FLAT},
+    **{f"flat_share_invisible_{end}": Variable((), np.asarray(0.25)) for end in ("low", "high")},
+    **{f"flat_change_{kind}": Variable((), np.asarray(0.1)) for kind in (*FLAT, "random")},
+    **{f"flat_{name}": Variable((), np.asarray(1.0), "nat") for name in ("tau", "within", "units_known")},
     "llc": Variable((), np.asarray(1.0)),
     "llc_excess": Variable(("chain", "step"), np.ones((2, 4)), "nat", "loss above"),
     "llc_burn_in": Variable((), np.asarray(1)),
@@ -79,7 +85,7 @@ def test_files_lie_in_the_working_folder_and_can_be_read(context, tmp_path):
         ("model", {"training": TRAINING, "guard": GUARD, "layers": LAYERS}, ["training", "guard", "density"]),
         ("path", {"training": TRAINING, "curve": PATH, "line": PATH}, ["training", "profile"]),
         ("measurement", {"probe": PROBE}, ["profile", "curvature"]),
-        ("measurement", {"probe": PROBED}, ["density", "spectrum", "dimension", "reach", "llc"]),
+        ("measurement", {"probe": PROBED}, ["density", "spectrum", "dimension", "reach", "flat", "llc"]),
         ("comparison", {"mnist": PAIRS, "photos(8)": PAIRS}, ["heatmap-mnist", "heatmap-photos-8-"]),
     ],
 )
