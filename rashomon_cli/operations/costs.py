@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,7 @@ def _seconds_of(
         its = [step for step in steps if (step.problem or next(iter(plan.problems))) == problem]
         if not any(step.forward_passes for step in its):
             continue
-        kinds = frozenset(step.kind for step in its)
+        kinds = frozenset("gradient" if step.kind == "product" and not step.vectors else step.kind for step in its)
         key = (problem, plan.batch_size, precision, kinds)
         if key not in measured:
             measured[key] = rates(context, load(), plan.batch_size, precision, kinds)
@@ -128,7 +128,7 @@ def _beyond(step: Step, longest: dict[str, int]) -> Step:
     return replace(step, forward_passes=max(0, step.forward_passes - done))
 
 
-def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kinds: Collection[str]) -> Rates:
+def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kinds: Set[str]) -> Rates:
     """Time one step of each kind on the first training examples.
 
     Args:
@@ -136,7 +136,7 @@ def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kin
         loaded: the problem.
         batch_size: of a training step.
         precision: of a training step.
-        kinds: what is needed; others are 0.
+        kinds: what is needed, of those of steps and ``gradient``, for which there are no products; others are 0.
 
     Returns:
         Seconds an example.
@@ -179,8 +179,8 @@ def rates(context: Context, loaded: Loaded, batch_size: int, precision: str, kin
     units = torch.nn.functional.normalize(torch.ones(2, problem.layout.total, device=theta.device, dtype=theta.dtype))
     try:
         none, one, two = (
-            _seconds(functools.partial(product, units[:n]), device.type) if "product" in kinds else 0.0
-            for n in range(3)
+            _seconds(functools.partial(product, units[:n]), device.type) if kinds & needing else 0.0
+            for n, needing in enumerate(({"gradient", "product"}, {"product"}, {"product"}))
         )
         return Rates(
             _seconds(forward, device.type),

@@ -14,7 +14,7 @@ from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.problem import Point
 from rashomon_cli.science.spectra import filters
 from rashomon_cli.science.spectra.matrices import Matrix
-from rashomon_cli.science.spectra.pairs import leading
+from rashomon_cli.science.spectra.pairs import LIMIT, leading, products
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def directions(
     steep = max(top, deflate if near_null else 0)
     values, vectors = (np.zeros(0), none)
     if steep:
-        pairs = leading(matrix, steep, seed=seed)
+        pairs = leading(matrix, steep, limit=max(LIMIT, products(steep)), seed=seed)
         values, vectors = pairs.values, pairs.vectors
     rows["top"] = _filled(vectors[torch.from_numpy(values > 0)][:top], top)
     known = vectors[:deflate][torch.from_numpy(np.abs(values[:deflate]) > tau)]

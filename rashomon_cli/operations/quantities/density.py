@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products
+from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products, searching
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 
@@ -18,7 +18,11 @@ class DensityConfig(SpectrumConfig):
 
 def _steps(settings: DensityConfig, sizes: Sizes) -> list[Step]:
     title = f"density: {settings.density_probes} probes of {settings.density_steps} products"
-    return [products(title, settings.density_steps, settings, sizes, vectors=settings.density_probes)]
+    found = [products(title, settings.density_steps, settings, sizes, vectors=settings.density_probes)]
+    if settings.density_deflate:
+        count = searching(settings.density_deflate)
+        found.insert(0, products(f"density: steepest pairs in about {count} products", count, settings, sizes))
+    return found
 
 
 QUANTITY = Quantity(

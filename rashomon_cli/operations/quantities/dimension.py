@@ -10,7 +10,7 @@ from rashomon_cli.core.errors import no_such
 from rashomon_cli.core.options import option
 from rashomon_cli.core.specs import split_list
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import MatrixConfig, check_layers, matrix_arguments, products
+from rashomon_cli.operations.quantities.matrix import MatrixConfig, check_layers, matrix_arguments, products, searching
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 _ROUTES = ("gram", "top", "quadrature")
@@ -57,7 +57,8 @@ def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
         found.append(products(f"dimension by pairs beyond τ, {limit} products at most", limit, settings, sizes))
     if "quadrature" in settings.dimension_routes:
         count, probes = settings.dimension_steps, settings.dimension_probes
-        found.append(products("dimension: steepest pairs", 2 * settings.dimension_deflate + 12, settings, sizes))
+        if settings.dimension_deflate:
+            found.append(products("dimension: steepest pairs", searching(settings.dimension_deflate), settings, sizes))
         title = f"dimension by quadrature: {probes} probes of {count} products"
         found.append(products(title, count, settings, sizes, vectors=probes))
     return found

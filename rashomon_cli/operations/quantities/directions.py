@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import searching
 
 DEFLATED = 10  # eigenvectors of the largest |λ| that near-null directions are kept away from
-_LEAST, _CHECK = 12, 11  # products of a first search for pairs, and of the second that looks for what it missed
 _RANGE = 24  # products that tell the interval of the filter
 
 
@@ -26,7 +26,7 @@ def choosing(name: str, examples: int, *, near_null: int, degree: int, top: int 
     known = DEFLATED if near_null else 0
     pairs, rows, found = max(top, known), near_null + top + others, []
     if pairs:
-        count = max(2 * pairs + 4, _LEAST) + _CHECK
+        count = searching(pairs)
         found.append(Step(f"{name}: steepest pairs in about {count} products", count * examples, "product", vectors=1))
     if near_null:
         title = f"{name}: range of the spectrum in {_RANGE} products"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rashomon_cli.science.spectrum import Asked
 
 
+_LEAST, _CHECK = 12, 11  # products of a first search for pairs, and of the second that looks for what it missed
+
+
 class DecayConfig(Config):
     """Whether the penalty belongs to the curvature."""
 
@@ -88,6 +91,11 @@ def asked(settings: SpectrumConfig, sample: Sampler) -> Asked:
         with_decay=settings.with_decay,
         backend=settings.backend,
     )
+
+
+def searching(pairs: int) -> int:
+    """Products with one vector that a search for so many eigenpairs takes, about: more where they lie close."""
+    return max(2 * pairs + 4, _LEAST) + _CHECK if pairs else 0
 
 
 def products(title: str, count: int, settings: MatrixConfig, sizes: Sizes, vectors: int = 1) -> Step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products
+from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products, searching
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 
@@ -20,7 +20,7 @@ class TopConfig(SpectrumConfig):
 
 
 def _steps(settings: TopConfig, sizes: Sizes) -> list[Step]:
-    count = 2 * (settings.top_k + settings.top_bottom) + 12
+    count = searching(settings.top_k + settings.top_bottom)
     return [products(f"top: {settings.top_k} eigenvalues in about {count} products", count, settings, sizes)]
 
 

@@ -47,8 +47,8 @@ def count(found: Density, taus: Array, *, with_symmetry: bool = True, level: flo
     least = low_rank(low, size, probes, (1 - level) / 2) + terms.low - terms.left_out
     most = high_rank(high, size, probes, (1 - level) / 2) + terms.high + terms.left_out
     total = size + len(found.border.part(with_symmetry).inside)
-    least, most = np.clip(least, 0, total), np.clip(most, 0, total)
-    return Count(taus, np.clip(size * value + terms.inside, least, most), least, most, "quadrature")
+    least, most = np.clip(np.floor(least), 0, total), np.clip(np.ceil(most), 0, total)
+    return Count(taus, np.clip(np.round(size * value + terms.inside), least, most), least, most, "quadrature")
 
 
 @dataclass(frozen=True)
