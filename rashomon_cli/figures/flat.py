@@ -45,7 +45,7 @@ def flat(group: Group) -> Figure | None:
     Returns:
         The figure; None where the group has none.
     """
-    shares = group.get("flat_share_symmetry")
+    shares = group.get("flat_share_visible")
     if shares is None or not np.isfinite(shares.values).any():
         return None
     sets = {suffix: words for suffix, words in _SETS.items() if f"flat_change{suffix}_random" in group}
@@ -64,7 +64,7 @@ def flat(group: Group) -> Figure | None:
 
 def _shares(axes: Axes, group: Group) -> None:
     """A bar at each position, from symmetries at the bottom up; bars of error are of the sums so far."""
-    points = parts(group, "t", "flat_share_symmetry")
+    points = parts(group, "t", "flat_share_visible")
     whole = points[0][0] is None
     places = np.zeros(1) if whole else style.coordinate(group, "t").values
     width = 0.75 * (float(np.min(np.diff(places))) if len(places) > 1 else 1.0)
@@ -100,6 +100,7 @@ def _sums(point: Group) -> tuple[Array, Array, Array]:
     Shares of one direction sum to 1, so errors of sums are taken over directions.
     """
     each = np.stack([np.atleast_1d(point[f"flat_share_{kind}_each"].values) for kind in _KINDS])
+    each[0] = np.nan_to_num(each[0])  # symmetries that could not be told are in the others
     each = each[:, np.isfinite(each).all(0)]
     count = each.shape[1]
     if not count:
@@ -113,7 +114,9 @@ def _sums(point: Group) -> tuple[Array, Array, Array]:
 
 def _rows(axes: Axes, group: Group, sets: dict[str, str]) -> None:
     """At a model a row a kind with its share, and one for random directions; hollow on other data."""
-    labels = [f"{words}\n{100 * number(group, f'flat_share_{kind}'):.3g} %" for kind, words in _KINDS.items()]
+    shares = {kind: number(group, f"flat_share_{kind}") for kind in _KINDS}
+    told = {kind: f"{100 * share:.3g} %" if np.isfinite(share) else "not told" for kind, share in shares.items()}
+    labels = [f"{words}\n{told[kind]}" for kind, words in _KINDS.items()]
     labels += _RANDOM.values()
     for row, (kind, how) in enumerate(_LOOKS.items()):
         for suffix in sets:
@@ -188,7 +191,9 @@ def _words(group: Group) -> str:
     least = float(np.nanmin(within.values))
     share = "all" if least == 1 else f"{'at least ' if within.dims else ''}{100 * least:.0f} % of them"
     bound = f"{style.plain(float(f'{np.nanmax(tau.values):.3g}'))} {tau.units}"
-    words = f"means of {count} directions, {share} with |vᵀHv| ≤ τ = {bound}"
+    words = f"means of {count} directions, {share} with ‖Hv‖ ≤ τ = {bound}"
     if (known.values == 0).any():
         words += "; units could not be told: dead ones count as invisible"
+    if not np.isfinite(group["flat_share_symmetry"].values[np.isfinite(group["flat_share_visible"].values)]).all():
+        words += "; symmetries could not be told: they count among the others"
     return "\n".join(textwrap.wrap(words, 105))

@@ -13,8 +13,9 @@ from rashomon_cli.core.results import Array
 from rashomon_cli.science.curvature import random_units
 from rashomon_cli.science.problem import Point
 from rashomon_cli.science.spectra import filters
+from rashomon_cli.science.spectra.lanczos import resolution
 from rashomon_cli.science.spectra.matrices import Matrix
-from rashomon_cli.science.spectra.pairs import LIMIT, leading, products
+from rashomon_cli.science.spectra.pairs import LIMIT, extreme, leading, products
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ def directions(
     if steep:
         pairs = leading(matrix, steep, limit=max(LIMIT, products(steep)), seed=seed)
         values, vectors = pairs.values, pairs.vectors
-    rows["top"] = _filled(vectors[torch.from_numpy(values > 0)][:top], top)
+    positive = vectors[torch.from_numpy(values > 0)]
+    if top > len(positive):  # eigenvalues below 0 are larger: a saddle
+        highest = extreme(matrix, top, 0, limit=max(LIMIT, products(top)), seed=seed).top
+        noise = resolution(matrix.like.dtype) * np.abs(values).max(initial=0.0)
+        positive = highest.vectors[torch.from_numpy(highest.values > noise)]
+    rows["top"] = _filled(positive[:top], top)
     known = vectors[:deflate][torch.from_numpy(np.abs(values[:deflate]) > tau)]
     there = min(near_null, matrix.size - len(known)) if np.isfinite(values).all() else 0
     rows["near_null"] = _filled(none, near_null)

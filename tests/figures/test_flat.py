@@ -128,12 +128,32 @@ def test_a_kind_without_a_part_and_a_position_without_directions_are_left_out(al
 
 
 def test_what_is_to_beware_of_is_said(along):
-    assert flat(group()).get_suptitle() == "means of 3 directions, all with |vᵀHv| ≤ τ = 0.1 nat"
+    assert flat(group()).get_suptitle() == "means of 3 directions, all with ‖Hv‖ ≤ τ = 0.1 nat"
     warned = group() | {"flat_within": scalar(2 / 3), "flat_units_known": scalar(0.0)}
     assert "67 % of them" in flat(warned).get_suptitle()
     assert "dead ones count as invisible" in flat(warned).get_suptitle().replace("\n", " ")
     path = along(lambda t: group(t) | {"flat_within": scalar(1 - t / 3)})
     assert "at least 67 % of them" in flat(path).get_suptitle()
+
+
+def untold(t=0.0):
+    """Symmetries that could not be told: what they hold is in what changes no output."""
+    found = group(t)
+    found["flat_share_invisible_each"].values[:] += found["flat_share_symmetry_each"].values
+    found["flat_share_symmetry_each"].values[:] = np.nan
+    lost = ("share_symmetry", "change_symmetry", "change_other_symmetry")
+    return found | {f"flat_{name}": scalar(np.nan) for name in lost}
+
+
+def test_symmetries_that_could_not_be_told_have_no_bar_and_no_row(along):
+    figure = flat(untold())
+    expected = [(0, 0), (0, 0.1), (0.1, 0.75), (0.85, 1)]
+    assert [bars(figure.axes[0])[place][0] for place in range(4)] == [pytest.approx(pair) for pair in expected]
+    assert figure.axes[1].get_yticklabels()[0].get_text() == "symmetry\nnot told"
+    assert len(errorbars(figure.axes[1])) == 2 * (len(CHANGES) - 1)
+    for drawn in (figure, flat(along(untold)), flat(along(lambda t: untold(t) if t > 0.4 else group(t)))):
+        assert "symmetries could not be told" in drawn.get_suptitle().replace("\n", " ")
+        assert len(style.encode(drawn, "png")) > 5000
 
 
 def test_one_direction_has_no_error_and_a_legend_lies_inside_the_picture(along):
@@ -147,4 +167,4 @@ def test_one_direction_has_no_error_and_a_legend_lies_inside_the_picture(along):
 
 def test_other_measurements_have_no_such_figure():
     assert flat({}) is None
-    assert flat(group() | {"flat_share_symmetry": scalar(np.nan)}) is None
+    assert flat(group() | {"flat_share_visible": scalar(np.nan)}) is None

@@ -30,6 +30,11 @@ def test_the_top_are_eigenvectors_of_the_largest_eigenvalues_though_a_negative_o
     assert found.residuals[:2] == pytest.approx([0, 0], abs=0.2)
 
 
+def test_at_a_saddle_the_top_are_found_behind_larger_negative_eigenvalues():
+    found, _ = choose([-12.0, -7.0, 5.0, 3.3, -9.0, *[0.1] * 20], top=2)
+    assert found.curvatures == pytest.approx([5, 3.3], rel=1e-3)
+
+
 def test_where_too_few_eigenvalues_are_positive_the_rest_does_not_exist():
     found, _ = choose([2.0, -1.0, -3.0, *[0.0] * 20], top=3)
     assert found.kinds == ("top",) * 3

@@ -13,7 +13,7 @@ from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 class TraceConfig(SpectrumConfig):
     """Settings of ``trace``."""
 
-    trace_matvecs: int = option(60, "trace: products with one vector.", ge=4)
+    trace_matvecs: int = option(60, "trace: products with one vector.", ge=10)
     trace_method: Literal["auto", "xtrace", "hutchinson"] = option(
         "auto", "trace: XTrace, or Hutchinson's estimator; auto: XTrace where its vectors fit into 2 GiB."
     )

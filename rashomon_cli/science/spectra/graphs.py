@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.science.problem import Point, Problem
+from rashomon_cli.science.problem import Point, Problem, cross_entropy, squared_error
 from rashomon_cli.science.spectra.bilinear import Bilinear
 from rashomon_cli.science.spectra.blocks import Block
 from rashomon_cli.science.spectra.kernels import differentiable
@@ -27,6 +27,9 @@ _LACKING = re.compile(
     r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented"
     r"|double backwards? on (\w+) not supported"
 )
+
+
+_WIDE = (cross_entropy, squared_error)
 
 
 class Frozen:
@@ -48,6 +51,15 @@ class Frozen:
         """Of a batch, with their graph."""
         self.problem.module.eval()
         return self.problem.apply(self.block.parameters, self.buffers, x)
+
+    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Of each example (B,).
+
+        The package's own losses are taken in float64 of float32 outputs: where an example is fitted, p − y and
+        p(1 − p) are differences of numbers that are nearly equal. At a loss of 1e-6 float32 leaves 1 % of the largest
+        eigenvalue, so 1e-6. A loss of the user's is taken in the type of the outputs.
+        """
+        return self.problem.loss(outputs.double() if self.problem.loss in _WIDE else outputs, y)
 
     def derivative(self, of: list[Tensor], along: list[Tensor] | None = None, again: bool = False) -> list[Tensor]:
         """:func:`gradients` in the leaves."""
@@ -151,7 +163,7 @@ class HessianGraph:
     def __init__(self, frozen: Frozen, x: Tensor, y: Tensor, twice: bool = True) -> None:
         self.count, self._frozen = len(x), frozen
         with frozen.differentiating():
-            loss = frozen.problem.loss(frozen.outputs(x), y).mean()
+            loss = frozen.losses(frozen.outputs(x), y).mean()
             self._gradients = frozen.derivative([loss], again=twice)
         self.loss = float(loss.detach())
 
@@ -186,7 +198,7 @@ class GaussNewtonGraph:
         with frozen.differentiating():
             outputs = frozen.outputs(x)
             self._free = outputs.detach().requires_grad_()
-            loss = frozen.problem.loss(self._free, y).mean()
+            loss = frozen.losses(self._free, y).mean()
             self._slope = gradients([loss], [self._free], again=True)
             self._transpose = _Transpose(frozen, outputs)
         self.loss = float(loss.detach())
@@ -222,7 +234,7 @@ class FisherGraph:
     def __init__(self, frozen: Frozen, x: Tensor, y: Tensor) -> None:
         self.count, self._frozen = len(x), frozen
         with frozen.differentiating():
-            self._losses = frozen.problem.loss(frozen.outputs(x), y)
+            self._losses = frozen.losses(frozen.outputs(x), y)
             self._transpose = _Transpose(frozen, self._losses)
         self.loss = float(self._losses.detach().mean())
 

@@ -32,7 +32,7 @@ class Magnitudes:
 
 
 class _Spent(Exception):
-    """No more products."""
+    """No more products, or one that is not finite."""
 
 
 def applied(matrix: Matrix, rows: Array) -> Array:
@@ -70,6 +70,8 @@ def largest(
         if used > limit:
             raise _Spent
         found: Array = project(applied(matrix, project(rows))).T.reshape(np.shape(columns))
+        if not np.isfinite(found).all():
+            raise _Spent
         return found
 
     krylov = max(2 * count + 1, _LEAST_KRYLOV)

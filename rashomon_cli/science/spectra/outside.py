@@ -124,6 +124,8 @@ def _ritz(matrix: Matrix, vectors: Array) -> tuple[Array, Array, float]:
 def _all(matrix: Matrix) -> Outside:
     """Every eigenpair of a small matrix; how far it is from symmetric tells its rounding."""
     written = applied(matrix, np.eye(matrix.size))
+    if not np.isfinite(written).all():
+        return Outside(np.zeros(0), np.zeros((0, matrix.size)), 0.0, math.inf, matrix.size, matrix.size)
     values, columns = np.linalg.eigh((written + written.T) / 2)
     order = np.argsort(-np.abs(values), kind="stable")
     solved = np.finfo(np.float64).eps * math.sqrt(matrix.size) + torch.finfo(matrix.like.dtype).eps

@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, from_numpy
 
 from rashomon_cli.core.results import Array, Result, Variable, scalar
 from rashomon_cli.science.spectra.matrices import Matrix
 from rashomon_cli.science.spectra.ritz import Ritz, Spent
-from rashomon_cli.science.spectra.search import End, allowed, attainable, least_products, search, wanted
+from rashomon_cli.science.spectra.search import End, attainable, least_products, search, wanted
 from rashomon_cli.science.spectra.subspaces import share
 
 TOLERANCE = 0.05
@@ -33,7 +34,8 @@ class Pairs:
         values: λ (k,).
         vectors: orthonormal rows (k, n) of the matrix's type; of each the entry of the largest size is positive.
         residuals: ``‖Av − λv‖`` (k,).
-        converged: whether the residual is at most ``tolerance · (|λ| + max|λ| / 50)`` (k,).
+        converged: whether the residual is at most ``tolerance · |λ|``, rounding aside (k,). A search ends at
+            ``tolerance · (|λ| + max|λ| / 50)``: of eigenvalues near 0 it may leave some that have not.
     """
 
     values: Array
@@ -178,7 +180,8 @@ def _of_end(matrix: Matrix, found: Ritz, end: End, tolerance: float) -> Pairs:
     pairs.values[rows] = found.values[chosen]
     pairs.vectors[rows] = from_numpy(vectors * np.sign(largest)).to(matrix.like)
     pairs.residuals[rows] = found.exact_residuals(chosen, vectors)
-    pairs.converged[rows] = pairs.residuals[rows] <= allowed(found.values, tolerance)[chosen]
+    rounding = 40 * torch.finfo(matrix.like.dtype).eps * np.abs(found.values).max(initial=0.0)
+    pairs.converged[rows] = pairs.residuals[rows] <= tolerance * np.abs(pairs.values[rows]) + rounding
     return pairs
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.spectra.deflation import Complement
@@ -133,6 +134,7 @@ def density(
         What the probes saw; nothing if the known directions span the whole space, as these then say all.
 
     Raises:
+        Refused: if the matrix is not finite.
         ValueError: without a probe or a step.
     """
     space = matrix if isinstance(matrix, Complement) else Complement(matrix)
@@ -144,6 +146,8 @@ def density(
     state = progress or Progress(np.zeros((0, steps)), np.zeros((0, steps)))
     for _ in measure(space, probes, steps, seed=seed, memory=memory, progress=state):
         pass
+    if not np.isfinite(state.alpha[:, 0]).all():
+        raise Refused("the curvature here is not finite", "see where the loss is: --what loss")
     return finished(space, state, seed)
 
 

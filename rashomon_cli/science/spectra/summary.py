@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from rashomon_cli.core.results import Array, Result, scalar, series
@@ -67,5 +69,6 @@ def _ends(found: Density) -> list[tuple[float, float]]:
     values = found.border.values
     if len(values):
         coupling = float(np.sqrt(np.linalg.eigvalsh(found.border.outside)[-1].clip(0.0)))
+        pairs = [((low, math.hypot(a, coupling)), (high, math.hypot(b, coupling))) for (low, a), (high, b) in pairs]
         pairs.append(((float(values[0]), coupling), (float(values[-1]), coupling)))
     return [min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)]

@@ -20,6 +20,7 @@ from rashomon_cli.science.spectra import curvatures
 from rashomon_cli.science.spectra.curvatures import KINDS, Curvature
 from rashomon_cli.science.spectra.graphs import Frozen
 from rashomon_cli.science.spectra.memory import measured
+from rashomon_cli.sources.models.mlp import mlp
 from rashomon_cli.sources.models.preresnet import PreResNet
 from rashomon_cli.sources.models.smallcnn import smallcnn
 
@@ -272,6 +273,31 @@ def test_float32_products_are_those_of_float64_to_its_rounding():
         assert found[dtype].dtype == dtype
     scale = found[torch.float64].abs().max()
     assert float((found[torch.float32].double() - found[torch.float64]).abs().max() / scale) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_products_are_as_precise_where_every_example_is_fitted(kind):
+    """At a loss of 1e-6, p − y and p(1 − p) are differences of nearly equal numbers; outputs in float32 allow 1e-5."""
+    torch.manual_seed(0)
+    module = mlp((6,), 3, width=12, depth=2)
+    x = torch.randn(200, 6)
+    with torch.no_grad():
+        ranked = module(x).sort(dim=1).values
+        margins, kept = (ranked[:, -1] - ranked[:, -2]).topk(60)
+        x = x[kept]
+        y = module(x).argmax(1)
+        for each in module.layers[-1].parameters():
+            each *= 14 / float(margins.min())
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        typed = module.to(dtype)
+        data = smallest(x.to(dtype), y)
+        problem = Problem(typed, Layout.of(typed), cross_entropy, data, data)
+        assert float(problem.mean_loss(point_of(problem).theta, {}, x.to(dtype), y)) < 1e-6
+        matrix = Curvature(problem, point_of(problem), data, kind)
+        found[dtype] = matrix(torch.eye(matrix.size)).double(), matrix.gradient().double()
+    for narrow, wide in zip(found[torch.float32], found[torch.float64], strict=True):
+        assert float((narrow - wide).abs().max() / wide.abs().max()) < 3e-5
 
 
 def smallest(x, y, size=16):

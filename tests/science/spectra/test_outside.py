@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rashomon_cli.science.spectra.magnitudes import largest
 from rashomon_cli.science.spectra.matrices import Dense
 from rashomon_cli.science.spectra.outside import outside
+from rashomon_cli.science.spectra.residual import residual_norm
 
 NONE = np.zeros((0, 200))
 
@@ -109,3 +110,15 @@ def test_float32_says_how_far_it_can_be_off(limit):
     assert (count.low <= true(values, taus)).all()
     assert (count.high >= true(values, taus)).all()
     assert count.low[0] == 0
+
+
+@pytest.mark.parametrize("limit", [50, 300])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nothing_is_said_of_a_matrix_that_is_not_finite(limit, value):
+    matrix = torch.eye(200, dtype=torch.float64)
+    matrix[3, 7] = matrix[7, 3] = value
+    count = outside(Dense(matrix), 0.1, limit=limit).count(np.array([0.1, 10.0]))
+    assert np.isnan(count.value).all()
+    assert count.low.tolist() == [0, 0]
+    assert count.high.tolist() == [200, 200]
+    assert residual_norm(Dense(matrix), Dense(torch.eye(200, dtype=torch.float64))) == np.inf

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
 from rashomon_cli.science.spectra.lanczos import basis_bytes
+from rashomon_cli.science.spectra.matrices import Dense
 from rashomon_cli.science.spectra.slq import Progress, density, measure, probe_vectors
 
 VALUES = np.concatenate([np.zeros(60), np.linspace(-0.5, 3.0, 40)])
@@ -109,3 +111,8 @@ def test_all_steps_on_the_hessian_of_a_network_find_its_eigenvalues(mlp_case, de
 def test_no_density_without_a_probe_or_a_step(symmetric, probes, steps):
     with pytest.raises(ValueError, match="at least 1"):
         density(symmetric(VALUES)[0], probes, steps)
+
+
+def test_a_matrix_that_is_not_finite_is_refused():
+    with pytest.raises(Refused, match="not finite"):
+        density(Dense(torch.full((20, 20), torch.nan, dtype=torch.float64)), 2, 5)
