@@ -58,8 +58,8 @@ def follow(
 
     Returns:
         Along ``direction``: ``reach_plus`` and ``reach_minus``, with standard errors over examples to first order (the
-        rise's, over the slope of the fit there; NaN where there is no slope); ``reach_censored_S``, 1 where the search
-        of that side was cut off, so that the reach is a lower bound; ``reach_order_1`` … ``reach_order_4``, the
+        rise's, over the slope of a fit to that side; NaN where there is no slope); ``reach_censored_S``, 1 where the
+        search of that side was cut off, so that the reach is a lower bound; ``reach_order_1`` … ``reach_order_4``, the
         coefficients of the fit, see :func:`~rashomon_cli.science.orders.fit`; ``reach_fit_residual``;
         ``reach_leading_order``, see :meth:`~rashomon_cli.science.orders.Orders.leading`; ``reach_kind``. Besides
         ``reach_loss``, ``reach_epsilon`` and ``reach_max``.
@@ -109,10 +109,11 @@ def _follow(
     rises = torch.stack([losses(theta + float(s) * unit) - start for s in distances])
     orders = fit(distances, rises.numpy(), population)
     errors = []
-    for (sign, (reach, censored)), outermost in zip(zip(SIDES.values(), ends), (0, NODES)):
-        slope = sign * orders.slope(sign * reach)
+    for row, (sign, (reach, censored)) in enumerate(zip(SIDES.values(), ends)):
+        own = slice(row * NODES, (row + 1) * NODES)  # one polynomial for both may fit the shorter side badly
+        slope = sign * fit(distances[own], rises[own].numpy(), population).slope(sign * reach)
         known = not censored and slope > 0
-        errors.append(standard_error(rises[outermost], population) / slope if known else math.nan)
+        errors.append(standard_error(rises[own.start], population) / slope if known else math.nan)
     widest = max(reach for reach, _ in ends)
     return _Ray(
         (ends[0][0], ends[1][0]),

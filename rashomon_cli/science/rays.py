@@ -13,6 +13,7 @@ from rashomon_cli.science.directions import directions
 from rashomon_cli.science.following import follow
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.rank import rank_ratio
 
 
 def rays(
@@ -58,8 +59,9 @@ def rays(
 
     Returns:
         What :func:`~rashomon_cli.science.following.follow` finds; along ``direction`` also ``reach_curvature`` = vᵀHv
-        and ``reach_residual``; besides ``reach_tau``, ``reach_blur``, how far beyond τ the filter lets pass, and
-        ``matvecs``. Near-null directions as the tensor ``vectors_near_null``.
+        and ``reach_residual``; besides ``reach_rank_ratio``, n(C − 1)/P of the Hessian's examples, ``reach_tau``,
+        ``reach_blur``, how far beyond τ the filter lets pass, and ``matvecs``. Near-null directions as the tensor
+        ``vectors_near_null``.
     """
     shift = problem.weight_decay if with_decay else 0.0
     matrix = Curvature(problem, point, curvature_batches, shift=shift, tick=tick)
@@ -88,6 +90,7 @@ def rays(
     )
     left = "‖Hv − (vᵀHv) v‖ of the direction"
     found = {
+        "reach_rank_ratio": rank_ratio(problem, point, curvature_batches),
         "reach_tau": scalar(tau, "nat", "|λ| that counts as 0"),
         "reach_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into near-null directions"),
         "reach_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),

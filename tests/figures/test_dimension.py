@@ -67,7 +67,7 @@ def test_where_no_symmetries_are_told_nothing_is_drawn_aside():
 
 def test_a_path_has_a_curve_a_position_and_the_number_over_t(along):
     ratio = series("t", np.full(5, 2.5))
-    told = Variable((), np.asarray("constant within its interval: nowhere more than 10 from that at t = 0"))
+    told = Variable((), np.asarray("no difference is shown: nowhere can it be more than 10 from that at t = 0"))
     found = along(group) | {"dimension_constant": told, "gram_rank_ratio": ratio}
     figure = dimension(found)
     assert labels(figure)[:5] == ["t = 0", "t = 0.25", "t = 0.5", "t = 0.75", "t = 1"]

@@ -87,6 +87,22 @@ def test_the_error_of_a_reach_is_that_of_the_curvature_over_examples(function_pr
     assert float(along(whole, torch.zeros(1), [[1.0]])["reach_plus"].stderr[0]) == 0
 
 
+def test_the_error_of_a_reach_is_that_of_its_own_side(function_problem):
+    own = 1 + torch.rand(60, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    problem = function_problem(lambda p: p[:, 0], 1, count=60)
+    scaled = replace(
+        problem,
+        loss=lambda p, a: a * (6.5 * p[:, 0].relu() ** 2 + 0.0005 * (-p[:, 0]).relu() ** 2),
+        train=replace(problem.train, y=own, population=10**9),
+    )
+    found = along(scaled, torch.zeros(1), [[1.0]])
+    mean, error = float(own.mean()), float(own.std()) / math.sqrt(60)
+    for side, curvature in (("plus", 6.5), ("minus", 0.0005)):
+        reach = math.sqrt(EPSILON / (curvature * mean))
+        assert float(found[f"reach_{side}"].values[0]) == pytest.approx(reach, rel=EXACT)
+        assert float(found[f"reach_{side}"].stderr[0]) == pytest.approx(reach * 0.5 * error / mean, rel=0.03)
+
+
 def test_a_wall_at_which_the_loss_is_no_number_ends_the_reach_and_spoils_no_fit(function_problem):
     problem = function_problem(lambda p: torch.where(p[:, 0].abs() > 3, math.nan, 0.001 * p[:, 0] ** 2), 1)
     found = along(problem, torch.zeros(1), [[1.0]])

@@ -49,7 +49,7 @@ class Constancy:
         if not np.isfinite(self.high - self.low).all():
             return "whether it is constant cannot be told from so few probes"
         most = max(0.0, float(np.max(np.maximum(-self.low, self.high))))
-        return f"constant within its interval: nowhere more than {most:.4g} from that at t = {self.ts[0]:g}"
+        return f"no difference is shown: nowhere can it be more than {most:.4g} from that at t = {self.ts[0]:g}"
 
 
 def level(points: int, overall: float = LEVEL) -> float:
