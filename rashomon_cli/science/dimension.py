@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -14,7 +15,7 @@ from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra import dimensions
 from rashomon_cli.science.spectra.blocks import layers as layers_of
 from rashomon_cli.science.spectra.curvatures import Curvature
-from rashomon_cli.science.spectra.generators import Generators, generators
+from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.science.spectra.lanczos import resolution
 from rashomon_cli.science.spectra.routes import Route, Setting, by_gram, by_pairs, by_quadrature
 
@@ -68,7 +69,8 @@ def dimension(
 
     Returns:
         What :func:`~rashomon_cli.science.spectra.dimensions.result` gives of all directions and, as
-        ``dimension_less_symmetries``, of the others; ``dimension_symmetries``, their number, and
+        ``dimension_less_symmetries``, of those without symmetries if these are asked for: NaN between the ends that
+        remain where none of them could be told; ``dimension_symmetries``, their number, and
         ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
         largest |λ| seen; ``dimension_resolved``, whether τ is above what rounding leaves uncertain;
         ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes add, such as the
@@ -84,13 +86,14 @@ def dimension(
     shift = problem.weight_decay if with_decay else 0.0
     tau = dimensions.tolerance(epsilon, step)
     matrix = Curvature(problem, point, batches, kind, chosen, shift, memory, tick)
-    found = _generators(problem, point, batches, chosen) if symmetries else None
-    rows, lacking = _rows(found, matrix.size, memory)
+    if symmetries:
+        rows, lacking, room = _symmetries(problem, point, batches, chosen, memory)
+    else:
+        rows, lacking, room = _none(matrix.size), "not asked for", 0
     taus, device = dimensions.grid(tau, decades), point.theta.device
     setting = Setting(
         problem, point, batches, kind, chosen, shift, matrix, rows.to(device), tau, taus, memory, seed, tick
     )
-    room = len(found.kinds) if found is not None and len(rows) else 0
     ways = {
         "gram": lambda: by_gram(setting),
         "top": lambda: by_pairs(setting, limit),
@@ -118,30 +121,40 @@ def dimension(
             for n, why in refusals.items()
         },
     }
-    for name, words in dimensions.NAMES.items():
-        counts = [route.count if name == "dimension" else route.less for route in gone.values()]
-        variables |= dimensions.result(dimensions.reconcile(counts), tau, name, words).variables
+    every = dimensions.reconcile([route.count for route in gone.values()])
+    counts = {"dimension": every}
+    if symmetries and lacking and not len(rows):
+        # Gauss-Newton and Fisher matrices are 0 along symmetries. A Hessian may have less curvature on what is
+        # orthogonal to them than on anything else, and how many interlacing allows depends on their number.
+        most = np.full_like(every.high, matrix.size) if kind == "hessian" else every.high
+        counts["dimension_less_symmetries"] = dimensions.untold(every, most)
+    elif symmetries:
+        counts["dimension_less_symmetries"] = dimensions.reconcile([route.less for route in gone.values()])
+    for name, count in counts.items():
+        variables |= dimensions.result(count, tau, name, dimensions.NAMES[name]).variables
     for route in gone.values():
         variables |= route.variables
     return Result({**variables, "matvecs": Variable((), np.asarray(matrix.matvecs), "1", "products with one vector")})
 
 
-def _generators(problem: Problem, point: Point, batches: Batches, chosen: Tensor | None) -> Generators:
-    """Directions of symmetries of the chosen parameters, tried on a few examples."""
+def _symmetries(
+    problem: Problem, point: Point, batches: Batches, chosen: Tensor | None, memory: int
+) -> tuple[Tensor, str, int]:
+    """An orthonormal basis of directions of symmetries, tried on a few examples; why it lacks some; the most it has."""
     x, y = next(iter(batches))
-    found = generators(problem, point, x[:_FEW], y[:_FEW])
-    return found if chosen is None else found.within(chosen)
-
-
-def _rows(found: Generators | None, size: int, memory: int) -> tuple[Tensor, str]:
-    """An orthonormal basis of directions of symmetries, and why it lacks some."""
-    none = torch.zeros(0, size, dtype=torch.float64)
-    if found is None:
-        return none, "not asked for"
     try:
-        return found.rows(memory), found.lacking
+        if chosen is None:
+            found = generators(problem, point, x[:_FEW], y[:_FEW], memory)
+        else:  # of a block there are fewer, and they are shorter
+            found = generators(problem, point, x[:_FEW], y[:_FEW], math.inf).within(chosen)
+        rows = found.rows(memory)
     except Refused as refusal:
-        return none, refusal.message
+        return _none(problem.layout.total if chosen is None else int(chosen.sum())), refusal.message, 0
+    return rows, found.lacking, len(found.kinds) if len(rows) else 0
+
+
+def _none(size: int) -> Tensor:
+    return torch.zeros(0, size, dtype=torch.float64)
 
 
 def _words(text: str, about: str) -> Variable:

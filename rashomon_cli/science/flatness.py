@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.core.results import Result, scalar, series
+from rashomon_cli.core.results import Result, Variable, scalar, series
 from rashomon_cli.science.directions import directions
 from rashomon_cli.science.idle import idle
 from rashomon_cli.science.ledger import count, ledger
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.curvatures import Curvature
-from rashomon_cli.science.spectra.generators import generators
+from rashomon_cli.science.spectra.generators import MEMORY, generators
 from rashomon_cli.science.symmetries import find
 from rashomon_cli.science.visibility import STEPS, responding, visible_change
 
@@ -34,6 +35,7 @@ def flat(
     steps: int = STEPS,
     step: float = 0.01,
     with_decay: bool = False,
+    memory: int = MEMORY,
     seed: int = 0,
     tick: Tick = silent,
 ) -> Result:
@@ -52,26 +54,29 @@ def flat(
         steps: of Lanczos for each direction, at most.
         step: distance over which changes of predictions are taken.
         with_decay: whether wd·I is added to the Hessian.
+        memory: bytes for directions of symmetries: where they do not fit, they are not told.
         seed: of what is drawn.
         tick: called after each batch.
 
     Returns:
         What :func:`~rashomon_cli.science.ledger.ledger` finds; along ``direction`` also ``flat_curvature`` = vᵀHv and
-        ``flat_residual``; besides ``flat_tau``, ``flat_within``, the share of the directions with |vᵀHv| ≤ τ,
+        ``flat_residual``; besides ``flat_tau``, ``flat_within``, the share of the directions with ‖Hv‖ ≤ τ,
         ``flat_blur``, ``flat_units_known``, 0 where the network's units could not be told, so that what reads dead ones
-        counts as invisible, and ``matvecs``, with those of the outputs. The directions as the tensor
-        ``vectors_near_null``. Where every eigenvalue is above τ there are fewer directions, or none: NaN.
+        counts as invisible, ``flat_symmetries_lacking``, why some symmetries could not be told, empty if none lack, and
+        ``matvecs``, with those of the outputs. The directions as the tensor ``vectors_near_null``. Where every
+        eigenvalue is above τ there are fewer directions, or none: NaN.
 
     Raises:
         Refused: if the loss does not say which change of outputs τ needs.
     """
+    x, y = next(iter(batches))
+    symmetry, lacking = _symmetries(problem, point, x[:_FEW], y[:_FEW], memory)
     shift = problem.weight_decay if with_decay else 0.0
     hessian = Curvature(problem, point, batches, shift=shift, tick=tick)
     here = Point(point.theta, point.buffers)
     chosen = directions(
         hessian, here, tau=tau, near_null=near_null, random=0, top=0, deflate=deflate, degree=degree, seed=seed
     )
-    x, y = next(iter(batches))
     try:
         symmetries = find(problem.module, x[:_FEW])[1]
     except Refused:
@@ -85,22 +90,36 @@ def flat(
         tolerance=visible_change(problem, point, batches, tau, tick) if visible is None else visible,
         batches=batches,
         other=other,
-        symmetry=generators(problem, point, x[:_FEW], y[:_FEW]).rows(),
+        symmetry=symmetry,
         free=idle(problem, point, batches, symmetries, seed=seed, tick=tick),
         steps=steps,
         step=step,
         seed=seed,
         tick=tick,
     )
-    there = chosen.curvatures[np.isfinite(chosen.curvatures)]
-    within = float((np.abs(there) <= tau).mean()) if there.size else math.nan
+    images = np.hypot(chosen.curvatures, chosen.residuals)  # vᵀHv alone is small, too, where both signs cancel
+    there = images[np.isfinite(images)]
+    within = float((there <= tau).mean()) if there.size else math.nan
     found = {
-        "flat_within": scalar(within, "1", "share of the directions with |vᵀHv| ≤ τ"),
+        "flat_within": scalar(within, "1", "share of the directions with ‖Hv‖ ≤ τ"),
         "flat_tau": scalar(tau, "nat", "|λ| that counts as 0"),
         "flat_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
         "flat_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),
         "flat_residual": series("direction", chosen.residuals, "nat", "‖Hv − (vᵀHv) v‖ of the direction"),
         "flat_units_known": count(int(symmetries is not None), "whether the network's units could be told"),
+        "flat_symmetries_lacking": Variable(
+            (), np.asarray(lacking), "1", "why some symmetries could not be told, so that they count among the others"
+        ),
         "matvecs": count(chosen.matvecs + responses.matvecs, "products of matrices with one vector"),
     }
     return Result({**entered.variables, **found}, {"vectors_near_null": chosen.units.cpu().numpy()})
+
+
+def _symmetries(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: int) -> tuple[Tensor | None, str]:
+    """An orthonormal basis of directions of symmetries, None where none could be told; why it lacks some."""
+    try:
+        found = generators(problem, point, x, y, memory)
+        rows = found.rows(memory)
+    except Refused as refusal:
+        return None, refusal.message
+    return (None if found.lacking and not len(rows) else rows), found.lacking

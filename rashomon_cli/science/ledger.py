@@ -67,7 +67,8 @@ def ledger(
             :func:`~rashomon_cli.science.visibility.visible_change`.
         batches: the examples on which the directions are flat.
         other: examples of other data, if there are any: targets are not looked at.
-        symmetry: directions of symmetries (s, P).
+        symmetry: directions of symmetries (s, P); where they are not known, None, their share is NaN, and what they
+            hold is in the others, for the most part in what changes no output.
         free: what dead and constant units leave free; none is looked for where None.
         steps: of Lanczos with R for each direction, at most.
         step: distance over which changes of predictions are taken.
@@ -87,7 +88,9 @@ def ledger(
     parts, unseen, dimensions = _split(wide, responses, tolerance, symmetry, free, steps, seed)
     found = {
         "flat_tolerance": scalar(unseen.tolerance, "1", "change of outputs per unit step that counts as none"),
-        "flat_dimension_symmetry": count(dimensions[0], "dimension of the symmetries"),
+        "flat_dimension_symmetry": count(
+            math.nan if symmetry is None else dimensions[0], "dimension of the symmetries"
+        ),
         "flat_dimension_dead": count(dimensions[1], "what dead and constant units add to it"),
     }
     for side, squares in (("low", unseen.low), ("high", unseen.high)):
@@ -95,7 +98,8 @@ def ledger(
         found[f"flat_share_invisible_{side}"] = scalar(_share(squares)[0], "1", about)
     for kind, part in parts.items():
         each = np.full(len(rows), math.nan)
-        each[there.cpu().numpy()] = part.square().sum(1).cpu().numpy()
+        if kind != "symmetry" or symmetry is not None:
+            each[there.cpu().numpy()] = part.square().sum(1).cpu().numpy()
         value, error = _share(each[np.isfinite(each)])
         about = f"share of {KINDS[kind]}"
         found[f"flat_share_{kind}"] = scalar(value, "1", about, error)
@@ -180,6 +184,6 @@ def _mean(changes: Tensor, population: int) -> tuple[float, float]:
     return float(changes.mean()), math.hypot(between, standard_error(changes.mean(0), population))
 
 
-def count(value: int, words: str) -> Variable:
+def count(value: float, words: str) -> Variable:
     """A number of things."""
     return Variable((), np.asarray(value), "1", words)

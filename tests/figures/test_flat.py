@@ -140,6 +140,8 @@ def untold(t=0.0):
     """Symmetries that could not be told: what they hold is in what changes no output."""
     found = group(t)
     found["flat_share_invisible_each"].values[:] += found["flat_share_symmetry_each"].values
+    for end in ("low", "high"):
+        found[f"flat_share_invisible_{end}"].values[...] += 0.1
     found["flat_share_symmetry_each"].values[:] = np.nan
     lost = ("share_symmetry", "change_symmetry", "change_other_symmetry")
     return found | {f"flat_{name}": scalar(np.nan) for name in lost}

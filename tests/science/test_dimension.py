@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import series, stack
+from rashomon_cli.figures.dimension import dimension as draw
 from rashomon_cli.science.dimension import dimension
 from rashomon_cli.science.problem import Point, squared_error
 from rashomon_cli.science.spectra.along import along
@@ -89,8 +91,34 @@ def test_symmetries_can_be_left(mlp_case):
     problem, point = mlp_case
     found = values(dimension(problem, point, batches=problem.train, routes=["top"], symmetries=False, **TAU))
     assert found["dimension_symmetries"] == 0
-    assert found["dimension"] == found["dimension_less_symmetries"]
+    assert not [name for name in found if "less_symmetries" in name]
     assert found["dimension_symmetries_lacking"] == "not asked for"
+
+
+def test_without_symmetries_a_path_has_no_count_of_the_others(path):
+    problem, points = path
+    options = {"batches": problem.train, "routes": ["top"], "symmetries": False, **TAU}
+    change = values(along(stacked([dimension(problem, p, **options) for p in points], points)))
+    assert change["dimension_differs"] == [False, False, True]
+    assert not [name for name in change if "less_symmetries" in name]
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_symmetries_that_do_not_fit_leave_no_count_but_an_interval(mlp_case, dense, kind):
+    """Of the Hessian any number may be flat where symmetries are not; the Gauss-Newton matrix is flat along them."""
+    problem, point = mlp_case
+    options = {"batches": problem.train, "kind": kind, "routes": ["top", "quadrature"], "decades": 1, **TAU}
+    full, short = (values(dimension(problem, point, memory=memory, **options)) for memory in (2**31, 10_000))
+    assert short["dimension_symmetries"] == 0
+    assert "at least 10 directions of symmetries of 73 parameters take" in short["dimension_symmetries_lacking"]
+    assert math.isnan(short["dimension_less_symmetries"])
+    assert np.isnan(short["dimension_less_symmetries_curve"]).all()
+    assert not np.any(short["dimension_less_symmetries_curve_low"])
+    most = short["dimension_curve_high"] if kind == "ggn" else [len(point.theta)] * len(short["dimension_curve_high"])
+    assert short["dimension_less_symmetries_curve_high"] == most
+    assert (np.array(full["dimension_less_symmetries_curve_high"]) <= most).all()
+    assert short["dimension"] == full["dimension"]
+    assert draw(dimension(problem, point, memory=10_000, **options).variables) is not None
 
 
 def bumpy(outputs, targets):
@@ -151,6 +179,32 @@ def test_intervals_that_only_hold_with_some_probability_are_not_compared_as_boun
     change = values(along(stacked([bounded[0], probed[1], bounded[2]], points)))
     assert change["dimension_differs"] == [False, False, True]
     assert change["dimension_constant"].startswith("not constant: another than at t = 0 at t = 1; first by -")
+
+
+@pytest.mark.parametrize("routes", [["top"], ["quadrature"]])
+def test_where_symmetries_were_not_told_nothing_is_said_of_the_others_being_as_many(path, routes):
+    problem, points = path
+    options = {"batches": problem.train, "routes": routes, "probes": 4, **TAU}
+    told, untold = ([dimension(problem, p, memory=m, **options) for p in points] for m in (2**31, 1_000))
+    cases = {"0, 0.5, 1": untold}
+    if routes == ["top"]:
+        cases |= {"0": [untold[0], *told[1:]], "0.5, 1": [told[0], *untold[1:]]}
+    for lost, mixed in cases.items():
+        change = values(along(stacked(mixed, points)))
+        assert change["dimension_less_symmetries_change_low"] == [0, -np.inf, -np.inf]
+        assert change["dimension_less_symmetries_differs"] == [False, False, False]
+        words = f"whether it is constant cannot be told: symmetries could not be at t = {lost}"
+        assert change["dimension_less_symmetries_constant"] == words
+        assert change["dimension_differs"] == [False, False, True]
+
+
+def test_a_position_without_symmetries_does_not_hide_that_another_differs(path):
+    problem, points = path
+    options = {"batches": problem.train, "routes": ["top"], **TAU}
+    found = [dimension(problem, p, memory=m, **options) for p, m in zip(points, (2**31, 1_000, 2**31))]
+    change = values(along(stacked(found, points)))
+    assert change["dimension_less_symmetries_differs"] == [False, False, True]
+    assert np.isnan(change["dimension_less_symmetries_change"]).tolist() == [False, True, False]
 
 
 def test_pairs_that_do_not_get_to_tau_leave_an_interval(mlp_case, dense):

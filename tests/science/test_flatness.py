@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from rashomon_cli.figures.flat import flat as draw
+from rashomon_cli.science import flatness
+from rashomon_cli.science.directions import directions
 from rashomon_cli.science.flatness import flat
 from rashomon_cli.science.ledger import KINDS
 from rashomon_cli.science.problem import Point, squared_error
+from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.sources.batches import Batches
 
 
@@ -56,6 +60,7 @@ def test_at_an_exact_fit_the_whole_null_space_is_accounted_for(fitted):
     assert elsewhere > 0.05
     assert here < 0.01 * elsewhere
     assert int(found["flat_units_known"].values) == 1
+    assert str(found["flat_symmetries_lacking"].values) == ""
     assert float(found["flat_within"].values) == 1
     assert float(found["flat_tolerance"].values) == pytest.approx(math.sqrt(1e-8), rel=0.1)
     assert result.tensors["vectors_near_null"].shape == (total - rank, total)
@@ -69,6 +74,23 @@ def test_where_every_direction_is_steep_there_is_nothing_to_explain(make):
     assert found["flat_share_visible_each"].values.shape == found["flat_curvature"].values.shape == (4,)
     for name in ("flat_share_visible", "flat_change_visible", "flat_within"):
         assert math.isnan(float(found[name].values)), name
+
+
+def test_symmetries_that_do_not_fit_are_not_told_and_count_as_invisible(fitted, monkeypatch):
+    problem, point, _ = fitted
+    options = {"batches": problem.train, "tau": 1e-8, "near_null": 15, "deflate": 22, "degree": 20}
+    order = []
+    monkeypatch.setattr(flatness, "generators", lambda *a: order.append("symmetries") or generators(*a))
+    monkeypatch.setattr(flatness, "directions", lambda *a, **k: order.append("search") or directions(*a, **k))
+    found = flat(problem, point, memory=1000, **options).variables
+    assert order == ["symmetries", "search"]
+    assert "at least 5 directions of symmetries of 37 parameters take" in str(found["flat_symmetries_lacking"].values)
+    shares = {kind: float(found[f"flat_share_{kind}"].values) * 15 for kind in KINDS}
+    assert shares == pytest.approx(
+        {"symmetry": math.nan, "dead": 7, "invisible": 8, "visible": 0}, abs=1e-3, nan_ok=True
+    )
+    assert math.isnan(float(found["flat_dimension_symmetry"].values))
+    assert draw(found) is not None
 
 
 class Branching(nn.Module):
@@ -92,5 +114,8 @@ def test_where_units_cannot_be_told_dead_ones_are_still_found_by_what_makes_them
     point = Point(problem.layout.flatten(dict(module.named_parameters())), {})
     found = flat(problem, point, batches=problem.train, tau=1e-3, near_null=4, deflate=0, visible=1e-4).variables
     assert int(found["flat_units_known"].values) == 0
+    assert math.isnan(float(found["flat_share_symmetry"].values))
+    assert str(found["flat_symmetries_lacking"].values)
     assert int(found["flat_dimension_dead"].values) == 5
-    assert sum(float(found[f"flat_share_{kind}"].values) for kind in KINDS) == pytest.approx(1)
+    others = [float(found[f"flat_share_{kind}"].values) for kind in KINDS if kind != "symmetry"]
+    assert sum(others) == pytest.approx(1)

@@ -76,7 +76,8 @@ def null_space(matrix):
 
 
 def measure(problem, point, rows, **options):
-    given = {"responses": gauss_newton(responding(problem), point), "tolerance": 1e-3, "batches": problem.train}
+    given = {"symmetry": rows[:0]}
+    given |= {"responses": gauss_newton(responding(problem), point), "tolerance": 1e-3, "batches": problem.train}
     return ledger(problem, point, rows, **given | options).variables
 
 
@@ -154,6 +155,16 @@ def test_a_mixed_direction_is_shared_and_the_error_is_over_directions(regression
     assert float(found["flat_share_invisible"].stderr) == pytest.approx(spread)
     low, high = (float(found[f"flat_share_invisible_{side}"].values) for side in ("low", "high"))
     assert low - 1e-9 <= shares(found)["invisible"] <= high + 1e-9
+
+
+def test_of_symmetries_that_are_not_known_nothing_is_said_and_the_others_have_what_they_hold(regression):
+    problem, point, _ = regression
+    rows = generators(problem, point)[1:3]  # of live units
+    found = measure(problem, point, rows, symmetry=None, other=examples(torch.randn(9, 4)))
+    for name in ("share_symmetry", "dimension_symmetry", "change_symmetry", "change_other_symmetry"):
+        assert math.isnan(float(found[f"flat_{name}"].values)), name
+    assert np.isnan(found["flat_share_symmetry_each"].values).all()
+    assert float(found["flat_share_invisible"].values) == pytest.approx(1, abs=1e-6)
 
 
 class Clipped(Net):

@@ -11,7 +11,7 @@ from rashomon_cli.core.results import Array, Result, Variable
 from rashomon_cli.science.spectra import constancy, counting
 from rashomon_cli.science.spectra.constancy import Constancy
 from rashomon_cli.science.spectra.density import Density
-from rashomon_cli.science.spectra.dimensions import BOUNDS, NAMES
+from rashomon_cli.science.spectra.dimensions import BOUNDS, NAMES, UNTOLD
 from rashomon_cli.science.spectra.routes import PREFIX
 
 
@@ -25,19 +25,33 @@ def along(variables: Mapping[str, Variable]) -> Result:
         variables: of :func:`~rashomon_cli.science.dimension.dimension`, stacked along t, and ``t``, the positions.
 
     Returns:
-        What :func:`~rashomon_cli.science.spectra.constancy.result` gives of all directions and of those without
-        symmetries.
+        What :func:`~rashomon_cli.science.spectra.constancy.result` gives of all directions and, if these were counted,
+        of those without symmetries: nothing is told where at either point symmetries were not.
     """
     ts = variables["t"].values
     found: dict[str, Variable] = {}
-    for name in NAMES:
+    for name in (name for name in NAMES if name in variables):
         value, low, high = (variables[f"{name}{end}"].values for end in ("", "_low", "_high"))
-        bounds = np.isin(variables[f"{name}_route"].values, BOUNDS)
-        least = constancy.separate(ts, value, low, high, bounds)
+        routes = variables[f"{name}_route"].values
+        least = constancy.separate(ts, value, low, high, np.isin(routes, BOUNDS))
         if f"{PREFIX}density_alpha" in variables:
             least = least.narrower(_paired(variables, ts, name == "dimension"))
-        found |= constancy.result(least, name).variables
+        found |= _told(least, routes != UNTOLD, name)
     return Result(found)
+
+
+def _told(least: Constancy, told: Array, name: str) -> dict[str, Variable]:
+    """The comparison where symmetries were told at both points (T,)."""
+    both = told & told[0]
+    lost = ~both & (np.arange(len(told)) > 0)
+    ends = (np.where(lost, end, own) for end, own in ((-np.inf, least.low), (np.inf, least.high)))
+    least = Constancy(least.ts, np.where(both, least.value, np.nan), *ends)
+    found = dict(constancy.result(least, name).variables)
+    if lost.any() and not least.differs.any():
+        places = ", ".join(f"{t:g}" for t in least.ts[~told])
+        words = f"whether it is constant cannot be told: symmetries could not be at t = {places}"
+        found[f"{name}_constant"] = replace(found[f"{name}_constant"], values=np.asarray(words))
+    return found
 
 
 def _paired(variables: Mapping[str, Variable], ts: Array, with_symmetry: bool) -> Constancy:

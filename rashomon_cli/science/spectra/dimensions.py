@@ -8,7 +8,7 @@ are reconciled: the narrowest is taken, and those that contradict it are named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,9 @@ NAMES = {
 
 BOUNDS = ("gram", "top")
 """Routes that are exact or give bounds; the interval of the other one holds with some probability only."""
+
+UNTOLD = "not counted"
+"""In the place of a route where symmetries could not be told."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,23 @@ def reconcile(counts: Sequence[Count]) -> Reconciled:
     agree = low.max(axis=0) <= high.min(axis=0)
     value, low, high = (each[taken, at] for each in (value, low, high))
     return Reconciled(counts[0].taus, value, low, high, routes, agree, tuple(apart), tuple(counts))
+
+
+def untold(found: Reconciled, most: Array) -> Reconciled:
+    """What is left to say of the count without symmetries where these could not be told: no value, but an interval.
+
+    Args:
+        found: the count of all directions.
+        most: the largest number that it may be at each τ (m,).
+
+    Returns:
+        From 0 to that, without routes.
+    """
+    nothing = np.full_like(found.value, np.nan)
+    routes = np.full(len(found.taus), UNTOLD)
+    agree = np.ones_like(found.agree)
+    low, high = np.zeros_like(nothing), np.asarray(most, dtype=np.float64)
+    return replace(found, value=nothing, low=low, high=high, routes=routes, agree=agree, apart=(), counts=())
 
 
 def result(found: Reconciled, tau: float, name: str = "dimension", words: str = "directions with |λ| ≤ τ") -> Result:

@@ -13,6 +13,7 @@ proved by trial in float64. What else there may be is left out, so their number 
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -77,14 +78,11 @@ class Generators:
             Refused: if it does not fit.
         """
         count, size = self.matrix.shape
-        need = _COPIES * 8 * count * size
-        if need > memory:
-            words = f"{count} directions of symmetries of {size} parameters take {need / 2**30:.3g} GiB"
-            raise Refused(f"{words}, more than {memory / 2**30:.3g}", "count with the directions of symmetries")
+        _check_room(count, size, memory)
         return orthonormal(torch.from_numpy(self.matrix.toarray()))
 
 
-def generators(problem: Problem, point: Point, x: Tensor, y: Tensor) -> Generators:
+def generators(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: float = math.inf) -> Generators:
     """The directions of continuous symmetries of a network and its loss.
 
     Args:
@@ -92,26 +90,49 @@ def generators(problem: Problem, point: Point, x: Tensor, y: Tensor) -> Generato
         point: where; BatchNorm frozen at its statistics.
         x: some inputs (B, …), B ≥ 2; a few do.
         y: their targets.
+        memory: bytes for :meth:`Generators.rows`: where those of factors and heads alone do not fit, nothing is proved
+            and no others are looked for, as both take long.
 
     Returns:
         Those that were found and hold: outputs change by no more than 1e-10 of the largest, the loss by 1e-12 of them.
+
+    Raises:
+        Refused: if they do not fit into the memory.
     """
     network = shifts.Network(_at(problem, point), problem.layout, problem.loss, _wide(x), _wide(y))
     found: list[tuple[str, csr_array]] = []
-    lacking = ""
+    lacking, told = "", None
     try:
-        graph, symmetries, readings = find(network.module, network.x)
-        lacking = "" if readings else "what the model does depends on the data, so its factors and heads are not told"
-        own = tangents.tangents(graph, symmetries, problem.layout)
-        tangents.prove(graph, symmetries, problem.layout, network.x)
-        found += [("rescaling", own.rescaling), ("attention", own.attention)]
-        found += [("shift", each) for each in shifts.of_biases(network, graph, symmetries)]
+        told = find(network.module, network.x)
     except Refused as refusal:
         lacking = refusal.message
+    if told is not None:
+        graph, symmetries, readings = told
+        lacking = "" if readings else "what the model does depends on the data, so its factors and heads are not told"
+        own = tangents.tangents(graph, symmetries, problem.layout)
+        _check_room(own.rescaling.shape[0] + own.attention.shape[0], problem.layout.total, memory, "at least ")
+        try:
+            tangents.prove(graph, symmetries, problem.layout, network.x)
+            found += [("rescaling", own.rescaling), ("attention", own.attention)]
+            found += [("shift", each) for each in shifts.of_biases(network, graph, symmetries)]
+        except Refused as refusal:
+            lacking = refusal.message
     found += [("loss" if kept == "loss" else "shift", each) for kept, each in shifts.of_axes(network)]
     blank = csr_array((0, problem.layout.total))
     kinds = tuple(kind for kind, rows in found for _ in range(rows.shape[0]))
     return Generators(csr_array(vstack([blank, *(rows for _, rows in found)])), kinds, lacking)
+
+
+def _check_room(count: int, size: int, memory: float, least: str = "") -> None:
+    """Compare what a basis of directions (count, size) takes with the memory.
+
+    Raises:
+        Refused: if it does not fit.
+    """
+    need = _COPIES * 8 * count * size
+    if need > memory:
+        words = f"{least}{count} directions of symmetries of {size} parameters take {need / 2**30:.3g} GiB"
+        raise Refused(f"{words}, more than {memory / 2**30:.3g}", "allow more memory, or leave symmetries out")
 
 
 def _wide(tensor: Tensor) -> Tensor:

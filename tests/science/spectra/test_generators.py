@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.problem import Point, fresh_buffers, squared_error
+from rashomon_cli.science.spectra import shifts, tangents
 from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.science.symmetries import find
 from rashomon_cli.science.symmetries.frozen import movable, norms, rescale_frozen
@@ -247,3 +248,16 @@ def test_directions_that_do_not_fit_are_refused(small):
     found = at(*small)
     with pytest.raises(Refused, match="take"):
         found.rows(memory=1000)
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_proved_by_trial(small, monkeypatch):
+    problem, point = small
+    x, y = all_of(problem)
+    found = generators(problem, point, x, y)
+    own, need = found.counts["rescaling"], 3 * 8 * len(point.theta)
+    monkeypatch.setattr(tangents, "prove", pytest.fail)
+    monkeypatch.setattr(shifts, "of_axes", pytest.fail)
+    with pytest.raises(Refused, match=f"at least {own} directions of symmetries of {len(point.theta)} parameters"):
+        generators(problem, point, x, y, own * need - 1)
+    monkeypatch.undo()
+    assert generators(problem, point, x, y, own * need).kinds == found.kinds
