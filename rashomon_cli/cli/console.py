@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import textwrap
@@ -25,7 +24,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rashomon_cli.cli import streams
-from rashomon_cli.core.results import LABELS
 from rashomon_cli.core.text import printable
 
 if TYPE_CHECKING:
@@ -124,55 +122,6 @@ def show_json(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     # Stand-ins of a poorer encoding would alter the document; JSON has escapes of its own.
     print(text if streams.knows(text) else json.dumps(value, allow_nan=False))
-
-
-def show_metrics(title: str, metrics: Mapping[str, Any]) -> None:
-    """Headline numbers: scalars one a line, lists side by side as a table under their labels."""
-    out = Out()
-    out.print(printable(title), soft_wrap=True)
-    lists = {k: v for k, v in metrics.items() if isinstance(v, list)}
-    scalars = {k: v for k, v in metrics.items() if not isinstance(v, list) and not k.endswith("_stderr")}
-    if scalars:
-        width = max(map(len, scalars))
-        for name, value in scalars.items():
-            error = metrics.get(f"{name}_stderr")
-            print(printable(f"  {name:<{width}}  {number(value)}{plus_minus(error)}"))
-    for label, table in _tables(lists):
-        _show_lists(label, lists.get(label, []), table)
-
-
-def _tables(lists: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, list[Any]]]]:
-    """Lists that belong into one table, each time with the name of their labels: empty where they have none.
-
-    Labels come before what they label; runs of earlier versions have them behind it. Several may have one length.
-    """
-    labels = [name for name in lists if name in LABELS]
-    found: dict[tuple[str, int], dict[str, list[Any]]] = {}
-    before: list[str] = []
-    for name, values in lists.items():
-        if name in LABELS:
-            before.insert(0, name)
-            continue
-        label = next((each for each in (*before, *labels) if len(lists[each]) == len(values)), "")
-        found.setdefault((label, len(values)), {})[name] = values
-    used = {label for label, _ in found}
-    alone = [("", {name: lists[name]}) for name in labels if name not in used]
-    return [(label, table) for (label, _), table in found.items()] + alone
-
-
-def _show_lists(label: str, labels: Sequence[Any], lists: Mapping[str, list[Any]]) -> None:
-    """Lists of one length side by side under their labels, else numbered."""
-    estimates = [name for name in lists if not name.endswith("_stderr")]
-    rows = [
-        [name]
-        + [
-            f"{number(value)}{plus_minus(error)}"
-            for value, error in itertools.zip_longest(lists[name], lists.get(f"{name}_stderr", []))
-        ]
-        for name in estimates
-    ]
-    heads = [number(each) for each in labels or range(1, max(map(len, lists.values())) + 1)]
-    show_table([label, *heads], rows, numeric=range(1, len(heads) + 1))
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] | range = ()) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rashomon_cli.cli import console
+from rashomon_cli.cli.metrics import show_metrics
 from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common, Publishing
 from rashomon_cli.core.errors import PartlyDone
@@ -70,7 +71,7 @@ def show_run(common: Common, run: Run, store: Store) -> None:
     elif common.quiet:
         print(run.id)
     else:
-        console.show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
+        show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
 
 
 def _show_family(common: Common, outcomes: Sequence[Outcome[Any]], context: Context) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rashomon_cli.cli import console
+from rashomon_cli.cli.metrics import show_metrics
 from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common
 from rashomon_cli.core.options import Config, argument, option
@@ -68,7 +69,7 @@ def command(config: ShowConfig, common: Common) -> None:
 
 def _show(run: Run, names: dict[str, str]) -> None:
     record = run.record
-    console.show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
+    show_metrics(f"{run.name}  ({run.kind}, {run.id})", run.metrics)
     print()
     versions = record.versions
     made_on = ", ".join(str(versions[key]) for key in ("device_name", "torch", "rashomon") if versions.get(key))
