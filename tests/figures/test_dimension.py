@@ -65,6 +65,24 @@ def test_where_no_symmetries_are_told_nothing_is_drawn_aside():
     assert "symmetries aside" not in labels(dimension(group(symmetries=0)))
 
 
+def test_symmetries_that_were_not_asked_for_or_could_not_be_told_have_no_curve(along):
+    left = {name: v for name, v in group(symmetries=0).items() if "less_symmetries" not in name}
+
+    def untold(t=0.0):
+        lost = {"dimension_less_symmetries": scalar(np.nan), "dimension_less_symmetries_low": scalar(0.0)}
+        return (
+            group(t, symmetries=0) | lost | {"dimension_less_symmetries_curve": series("tolerance", 0 * TAUS + np.nan)}
+        )
+
+    for found in (left, untold(), along(untold)):
+        figure = dimension(found)
+        assert "symmetries aside" not in labels(figure)
+        assert len(style.encode(figure, "png")) > 5000
+    some = dimension(along(lambda t: untold(t) if t > 0.4 else group(t)))
+    assert "symmetries aside" in labels(some)
+    assert len(style.encode(some, "png")) > 5000
+
+
 def test_a_path_has_a_curve_a_position_and_the_number_over_t(along):
     ratio = series("t", np.full(5, 2.5))
     told = Variable((), np.asarray("no difference is shown: nowhere can it be more than 10 from that at t = 0"))

@@ -21,7 +21,9 @@ def measure(context, run, settings=None, **options):
     chosen = build(DimensionConfig, QUICK | {"samples": "all"} | (settings or {}))
     given = {"run": run, "what": "dimension", "points": 3} | options
     density = build(DensityConfig, {"samples": "all", "density_probes": 3, "density_steps": 6})
-    return probe(context, build(ProbeConfig, given), {"dimension": chosen, "density": density})
+    several = {"dimension": chosen, "density": density}
+    asked = {name: several[name] for name in given["what"].split(",")}
+    return probe(context, build(ProbeConfig, given), asked)
 
 
 def counted(matrix, taus):
@@ -120,3 +122,19 @@ def test_routes_are_checked(zoo, at):
             assert sum(step.title.startswith("dimension") for step in steps) == count, (matrix, routes)
     gram = plan(at(zoo), asked, {"dimension": build(DimensionConfig, {"dimension_routes": "gram"})}).steps()[0]
     assert (gram.forward_passes, gram.vectors) == (200, 5), "10 outputs, each half a product"
+
+
+def test_memory_is_in_gib_and_bounds_routes_and_symmetries(zoo, at):
+    settings = {"dimension_routes": "gram,quadrature", "matrix": "ggn"}
+    ample = measure(at(zoo), "a", settings)
+    small = measure(at(zoo), "a", settings | {"dimension_memory": 1e-4})
+    found = small.measurements()["probe"]
+    assert (ample.metrics["dimension_route"], small.metrics["dimension_route"]) == ("gram", "quadrature")
+    assert str(found["dimension_gram_refused"].values).endswith("more than 0.0001")
+    assert ample.metrics["dimension_symmetries"] > 0 == small.metrics["dimension_symmetries"]
+    assert "directions of symmetries of" in str(found["dimension_symmetries_lacking"].values)
+    assert np.isnan(found["dimension_less_symmetries"].values)
+    assert found["dimension_less_symmetries_low"].values == 0
+    assert "dimension_memory" not in build(DimensionConfig, {"dimension_memory": 2}).record()
+    with pytest.raises(UsageError, match="dimension-memory"):
+        build(DimensionConfig, {"dimension_memory": 0})

@@ -29,6 +29,9 @@ class DimensionConfig(MatrixConfig):
     dimension_steps: int = option(80, "dimension: Lanczos steps of each.", ge=1)
     dimension_deflate: int = option(10, "dimension: eigenpairs that probes are kept away from.", ge=0, le=500)
     dimension_limit: int = option(300, "dimension: products that the route top may spend.", ge=1)
+    dimension_memory: float = option(
+        2.0, "dimension: memory for a route's matrix or vectors, and for symmetries.", unit="GiB", gt=0, later=True
+    )
     dimension_symmetries: bool = option(True, "dimension: also without directions of symmetries.")
 
     @field_validator("dimension_routes", mode="before")
@@ -80,6 +83,7 @@ QUANTITY = Quantity(
         "deflate": s.dimension_deflate,
         "limit": s.dimension_limit,
         "symmetries": s.dimension_symmetries,
+        "memory": round(s.dimension_memory * 2**30),
         "seed": sample.seed,
     },
     steps=_steps,

@@ -14,9 +14,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.dimensions import Count
@@ -110,14 +112,35 @@ def spectrum(
         The spectrum.
 
     Raises:
-        Refused: if the smaller Gram matrix does not fit into the memory, the loss is not convex in the outputs, or an
-            example's outputs depend on the others of its batch.
+        Refused: if the smaller Gram matrix does not fit into the memory or is not finite, the loss is not convex in the
+            outputs, or an example's outputs depend on the others of its batch.
     """
     matrix = WeightedJacobian(problem, point, batches, kind, chosen, tick)
     found = gram(matrix, memory)
-    values: Array = torch.linalg.eigvalsh(found.matrix).clamp_min(0.0).cpu().numpy()
+    values = np.maximum(eigenvalues(found.matrix), 0.0)
     errors = _errors(values, torch.finfo(point.theta.dtype).eps)
     return Spectrum(values, matrix.size, found.rank_bound, errors, shift, found.passes)
+
+
+def eigenvalues(matrix: Tensor) -> Array:
+    """All eigenvalues of a Gram matrix; on the CPU its own memory is all that it takes, and the matrix is lost.
+
+    Args:
+        matrix: the lower triangle (m, m), float64.
+
+    Returns:
+        Eigenvalues, increasing (m,).
+
+    Raises:
+        Refused: if it is not finite.
+    """
+    if not bool(matrix.diagonal().isfinite().all()):  # squared lengths of all that it is made of
+        raise Refused("the derivatives of the model's outputs are not finite", "see where the loss is: --what loss")
+    if matrix.is_cuda:
+        return np.asarray(torch.linalg.eigvalsh(matrix).cpu().numpy())
+    # The transpose lies in memory as LAPACK wants it: any other would be copied.
+    own = matrix.numpy().T
+    return np.asarray(scipy.linalg.eigvalsh(own, lower=False, overwrite_a=True, check_finite=False))
 
 
 def _errors(values: Array, precision: float) -> Array:

@@ -14,6 +14,7 @@ from rashomon_cli.science.spectra.weighted_jacobian import WeightedJacobian
 MEMORY = 2**31
 """Bytes that the Gram matrix and rows beside it may take."""
 _DOUBLE = 8
+_HOST, _DEVICE = 9 / 8, 2.0  # Gram matrices' worth: with some rows beside it; with a copy, as CUDA's solver makes one
 _STREAMED = 16  # the share of the memory that a block of rows may take: products of a block need several times as much
 _TOGETHER = 256  # rows of a block: more at once are hardly faster, and each has activations of its own
 
@@ -38,7 +39,7 @@ def gram(matrix: WeightedJacobian, memory: int = MEMORY) -> Gram:
 
     Args:
         matrix: A.
-        memory: bytes for the Gram matrix, as much again to solve it, and rows.
+        memory: bytes for the Gram matrix and rows beside it; on CUDA for a second one, with which it is solved.
 
     Returns:
         The Gram matrix.
@@ -47,11 +48,15 @@ def gram(matrix: WeightedJacobian, memory: int = MEMORY) -> Gram:
         Refused: if it does not fit into the memory.
     """
     size, height, columns = matrix.size, matrix.height, matrix.columns
-    need = 2 * min(size, height) ** 2 * _DOUBLE
+    worth = _DEVICE if matrix.point.theta.is_cuda else _HOST
+    need = worth * min(size, height) ** 2 * _DOUBLE
     if need > memory:
         words = f"a Gram matrix of {height} rows of {size} parameters needs {need / 2**30:.3g} GiB"
-        most = math.isqrt(memory // 2 // _DOUBLE) // columns
-        hint = f"use at most {most} examples, or count by quadrature" if most else "count by quadrature"
+        hint = f"allow more by --dimension-memory {math.ceil(10 * need / 2**30) / 10:g}, or count by quadrature"
+        most = math.isqrt(int(memory / worth / _DOUBLE)) // columns
+        if most:  # as many rows as fit are always fewer than the parameters, for these do not fit either
+            trivial = f"of which at least {size - most * columns} of {size} eigenvalues are 0 whatever the network is"
+            hint = f"{hint}; {most} examples would fit, {trivial}"
         raise Refused(f"{words}, more than {memory / 2**30:.3g}", hint)
     found, rank = _outer(matrix, memory) if size < height else _inner(matrix, memory)
     return Gram(found, rank, passes(columns, matrix.batches.count, size, memory))
@@ -76,7 +81,7 @@ def passes(columns: int, examples: int, size: int, memory: int = MEMORY) -> int:
 
 def _held(columns: int, examples: int, size: int, memory: int) -> int:
     """Examples whose rows are held while the others pass by."""
-    left = memory - 2 * (columns * examples) ** 2 * _DOUBLE
+    left = memory - (columns * examples) ** 2 * _DOUBLE  # rows are gone before the matrix is solved
     return min(examples, max(1, left * 3 // 4 // (columns * size * _DOUBLE)))
 
 

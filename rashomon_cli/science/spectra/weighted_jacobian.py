@@ -20,6 +20,7 @@ from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.kernels import differentiable
 from rashomon_cli.science.spectra.output_factors import Factors, Kind, factors
 
+_FEW = 4  # examples that are tried together first: a block may be of one, which has no others
 _APART = 1e-3  # outputs of an example alone and in its batch may differ by so much of the largest, in float32
 
 
@@ -60,6 +61,7 @@ class WeightedJacobian:
         self.problem, self.point, self.batches = problem, point, batches
         self.kind, self.chosen, self.tick = kind, chosen, tick
         self._together = True
+        self._tried = False
         self.columns = 1 if kind == "fisher" else self._outputs()
 
     @property
@@ -88,6 +90,7 @@ class WeightedJacobian:
                 not convex in them.
         """
         self.problem.module.eval()
+        self._try()
         passed = 0
         for x, y in self.batches:
             start = max(0, first - passed)
@@ -106,18 +109,23 @@ class WeightedJacobian:
         with torch.no_grad():
             return self.problem.outputs(self.point.theta, self.point.buffers, x).numel()
 
+    def _try(self) -> None:
+        """Once, on the first few examples: are their outputs together those of each alone?"""
+        if self._tried:
+            return
+        x = next(iter(self.batches))[0][:_FEW]
+        with torch.no_grad():
+            together = self.problem.outputs(self.point.theta, self.point.buffers, x)
+            _check(together, torch.stack([self._forward(self.point.theta, each) for each in x]))
+        self._tried = True
+
     def _block(self, x: Tensor, y: Tensor) -> Block:
         with torch.no_grad():
             outputs = self.problem.outputs(self.point.theta, self.point.buffers, x)
         own: Factors = factors(self.problem.loss, outputs, y, self.kind)
         weights = (own.columns / self.batches.count**0.5).to(outputs)
         found, alone = self._pulled(x, weights)
-        scale = float(outputs.abs().max())
-        if not math.isfinite(scale):
-            raise Refused("the model's outputs are not finite")
-        if not float((alone - outputs.flatten(1)).abs().max()) <= _APART * scale:
-            words = "the model's outputs of an example depend on the others of its batch"
-            raise Refused(f"{words}, so it has no Jacobian of single examples", "count by quadrature")
+        _check(outputs, alone)
         return Block(found, own.rank)
 
     def _pulled(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,6 +159,20 @@ class WeightedJacobian:
 
     def _kept(self, rows: Tensor) -> Tensor:
         return rows if self.chosen is None else rows[:, self.chosen]
+
+
+def _check(together: Tensor, alone: Tensor) -> None:
+    """Compare outputs of examples in a batch (b, …) and of each alone (b, K).
+
+    Raises:
+        Refused: if they are not finite or not the same.
+    """
+    scale = float(together.abs().max())
+    if not math.isfinite(scale):
+        raise Refused("the model's outputs are not finite")
+    if not float((alone - together.flatten(1)).abs().max()) <= _APART * scale:
+        words = "the model's outputs of an example depend on the others of its batch"
+        raise Refused(f"{words}, so it has no Jacobian of single examples", "count by quadrature")
 
 
 @contextmanager

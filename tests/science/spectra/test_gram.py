@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import hypothesis
@@ -13,7 +14,7 @@ from torch import nn
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.problem import Point, cross_entropy, squared_error
-from rashomon_cli.science.spectra.gram import spectrum
+from rashomon_cli.science.spectra.gram import eigenvalues, spectrum
 from rashomon_cli.science.spectra.gram_matrix import passes
 from rashomon_cli.science.spectra.matrices import Dense
 from rashomon_cli.science.spectra.output_factors import factors
@@ -134,7 +135,7 @@ def test_little_memory_takes_more_passes_and_gives_the_same(cnn_case):
     problem = few(problem, 23)
     one = spectrum(problem, point, problem.train)
     side, row = 8 * 69**2, 8 * 3 * point.theta.numel()
-    memory = 2 * side + 14 * row
+    memory = side + 14 * row
     several = spectrum(problem, point, problem.train, memory=memory)
     assert (one.passes, several.passes) == (1, passes(3, 23, point.theta.numel(), memory)) == (1, 3)
     np.testing.assert_allclose(several.values, one.values, atol=1e-14 * one.values[-1])
@@ -148,8 +149,36 @@ def test_batches_of_any_size_give_the_same(cnn_case, rebatched):
 
 def test_what_does_not_fit_is_refused_before_any_work(mlp_case):
     problem, point = mlp_case
-    with pytest.raises(Refused, match="needs"):
+    with pytest.raises(Refused, match="needs") as refusal:
         spectrum(problem, point, problem.train, memory=1000)
+    # Three rows an example: 9/8 of the squared number of rows in bytes of 8 are below 1000 up to 10 rows.
+    size = point.theta.numel()
+    assert refusal.value.hint == (
+        "allow more by --dimension-memory 0.1, or count by quadrature; "
+        f"3 examples would fit, of which at least {size - 9} of {size} eigenvalues are 0 whatever the network is"
+    )
+    with pytest.raises(Refused, match="needs") as refusal:
+        spectrum(problem, point, problem.train, memory=50)
+    assert refusal.value.hint == "allow more by --dimension-memory 0.1, or count by quadrature"
+
+
+def test_a_gram_matrix_is_solved_where_it_lies():
+    rows = torch.randn(300, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = np.linalg.svd(rows.numpy(), compute_uv=False)[::-1] ** 2
+    lower = (rows @ rows.T).tril()
+    tracemalloc.start()
+    try:
+        found = eigenvalues(lower)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert peak < 0.3 * lower.nbytes
+
+
+def test_a_matrix_that_is_not_finite_is_refused():
+    with pytest.raises(Refused, match="not finite"):
+        eigenvalues(torch.tensor([[1.0, 0.0], [0.0, np.nan]], dtype=torch.float64))
 
 
 def test_some_parameters_are_a_principal_block(mlp_case):
@@ -224,6 +253,15 @@ def test_outputs_that_depend_on_the_batch_are_refused(make):
     point = Point(problem.layout.flatten(dict(problem.module.named_parameters())), {})
     with pytest.raises(Refused, match="depend on the others of its batch"):
         spectrum(problem, point, problem.train)
+
+
+@pytest.mark.parametrize("kind", ["ggn", "fisher"])
+def test_they_are_refused_even_where_no_block_has_two_examples(make, kind):
+    torch.manual_seed(0)
+    problem = make(Centred(), torch.randn(9, 4), torch.randint(0, 3, (9,)))
+    point = Point(problem.layout.flatten(dict(problem.module.named_parameters())), {})
+    with pytest.raises(Refused, match="depend on the others of its batch"):
+        next(WeightedJacobian(problem, point, problem.train, kind).blocks(1))
 
 
 def test_blocks_begin_where_asked(mlp_case):
