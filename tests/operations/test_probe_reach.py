@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import build
 from rashomon_cli.operations.probe import ProbeConfig, plan, probe
 from rashomon_cli.operations.quantities.reach import ReachConfig
@@ -58,6 +59,9 @@ def test_a_path_has_directions_of_each_kind_at_its_points(zoo, at):
     assert found["reach_kind"].values.tolist() == [["top", "near_null", "near_null", "tangent", "random"]] * 3
     for name in ("reach_plus", "reach_minus", "reach_curvature", "reach_order_4"):
         assert found[name].dims == ("t", "direction"), name
+        assert np.shape(run.metrics[name]) == (3, 5), name
+    assert run.metrics["reach_kind"] == found["reach_kind"].values.tolist()
+    assert np.shape(run.metrics["reach_plus_stderr"]) == (3, 5)
     assert (found["reach_plus"].values > 0).all()
     assert found["reach_plus"].stderr.shape == (3, 5)
     assert len(run.metrics["matvecs"]) == 3
@@ -66,6 +70,15 @@ def test_a_path_has_directions_of_each_kind_at_its_points(zoo, at):
     one = measure(at(zoo), "cd@0.5")
     assert one.metrics["reach_kind"] == found["reach_kind"].values[1].tolist()
     assert one.metrics["reach_plus"] == pytest.approx(found["reach_plus"].values[1].tolist(), rel=1e-2)
+
+
+def test_without_a_direction_a_model_is_refused_and_a_path_has_its_tangent(zoo, at):
+    none = {"reach_near_null": 0, "reach_random": 0, "reach_top": 0}
+    before = len(zoo.rows())
+    with pytest.raises(UsageError, match="no direction to follow"):
+        measure(at(zoo), "a", none)
+    assert len(zoo.rows()) == before
+    assert measure(at(zoo), "ab@0.5", none).metrics["reach_kind"] == ["tangent"]
 
 
 def test_refreshed_statistics_and_a_cut_off(zoo, at):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -26,7 +27,8 @@ from rashomon_cli.store import Job, Run
 if TYPE_CHECKING:
     from rashomon_cli.science.problem import Point
 
-_CURVES = frozenset({"tolerance", "probe", "dimension_probe"})  # of these there are many, for metrics.h5 only
+_CURVE = re.compile(r"(^|_)(tolerance|probe|lanczos_step)(_index)*$")  # of these there are many, whatever joins them
+_RAW = ("density_", "dimension_density_")  # what a spectral density is made of
 _DIRECTIONS = 3  # straight, detour and tangent
 
 
@@ -249,18 +251,31 @@ def _only(variable: Variable) -> Variable:
 
 
 def _metrics(variables: Mapping[str, Variable]) -> dict[str, Metric]:
-    """Numbers and lists with their standard errors; curves and arrays of more dimensions are in ``metrics.h5`` only.
+    """Numbers and lists with their standard errors; at several points, by layer, or both, lists of those.
 
-    Lists follow the positions that they lie along.
+    Curves, arrays of more dimensions and what only a plot needs are in ``metrics.h5`` alone; words are told where
+    there are any. Lists follow the positions that they lie along, those by layer behind all others.
     """
     metrics: dict[str, Metric] = {}
-    short = {name: variable for name, variable in variables.items() if len(variable.dims) < 2}
-    short = {name: variable for name, variable in short.items() if _CURVES.isdisjoint(variable.dims)}
-    dims = list(dict.fromkeys(variable.dims for variable in short.values()))
-    placed = sorted(short, key=lambda name: (dims.index(short[name].dims), (name,) != short[name].dims))
+    told = {name: variable for name, variable in variables.items() if _is_told(name, variable)}
+    dims = sorted(dict.fromkeys(v.dims for v in told.values()), key=lambda each: ("layer" in each, len(each)))
+    placed = sorted(told, key=lambda name: (dims.index(told[name].dims), (name,) != told[name].dims))
     for name in placed:
-        variable = short[name]
+        variable = told[name]
         metrics[name] = np.asarray(variable.values).tolist()
         if variable.stderr is not None:
             metrics[f"{name}_stderr"] = np.asarray(variable.stderr).tolist()
     return metrics
+
+
+def _is_told(name: str, variable: Variable) -> bool:
+    """Whether a variable is a headline: at one point and of one layer a number, a list or words that say something."""
+    if name.startswith(_RAW):
+        return False
+    dims, values = list(variable.dims), np.asarray(variable.values)
+    for place in ("t", "layer"):
+        if dims[:1] == [place]:
+            del dims[0]
+    if len(dims) > 1 or any(_CURVE.search(dim) for dim in dims):
+        return False
+    return values.dtype.kind not in "UO" or bool((values != "").any())

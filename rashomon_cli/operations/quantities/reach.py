@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
@@ -32,9 +33,16 @@ class ReachConfig(DecayConfig):
 
 
 def _steps(settings: ReachConfig, sizes: Sizes) -> list[Step]:
+    """What a point costs.
+
+    Raises:
+        UsageError: if no direction is asked for where there is no tangent.
+    """
     matrix, sample = taken(settings.reach_matrix_samples, sizes.train), taken(settings.reach_samples, sizes.train)
     near_null, top, others = settings.reach_near_null, settings.reach_top, settings.reach_random
     others += 1 if sizes.directions else 0  # the tangent
+    if not near_null + top + others:
+        raise UsageError("reach has no direction to follow: a model has no tangent", "ask for one: --reach-random 2")
     rows, each = near_null + top + others, _EVALUATIONS + _FITTED
     refreshing = 2 if settings.reach_batchnorm == "refreshed" else 1
     title = f"reach along {rows} directions, both ways, {each} losses each at most"
