@@ -24,27 +24,36 @@ from rashomon_cli.science.pyhessian_backend import Pieces, PyHessian, load
 from rashomon_cli.science.spectra.deflation import Border, Complement
 from rashomon_cli.science.spectra.density import Density
 from rashomon_cli.science.spectra.lanczos import resolution
+from rashomon_cli.science.spectra.pairs import TOLERANCE
 from rashomon_cli.science.spectra.slq import probe_vectors
 
 _LEFT = 0.5
 
 
 def eigenvalues(
-    matrix: PyHessian, count: int, *, iterations: int = 100, tolerance: float = 1e-3, seed: int = 0
+    matrix: PyHessian,
+    count: int,
+    *,
+    iterations: int = 100,
+    tolerance: float = 1e-3,
+    accepted: float = TOLERANCE,
+    seed: int = 0,
 ) -> Result:
     """The eigenvalues of the largest |λ| by power iteration with deflation.
+
+    A negative one is found only where it is among them: of the bottom of the spectrum they say nothing else.
 
     Args:
         matrix: the Hessian.
         count: how many; all where there are no more.
         iterations: products for each, at most.
         tolerance: relative change of an eigenvalue from one product to the next at which it is taken.
+        accepted: residual up to which one counts as converged, relative to |λ|, rounding aside.
         seed: of the starting vectors.
 
     Returns:
-        ``eigenvalues_top``, those that are positive, decreasing, and ``eigenvalues_bottom``, those that are not, from
-        the most negative one; each of length ``count`` with NaN at the end; ``residuals_top`` and
-        ``residuals_bottom``, ``‖Hv − λv‖``; ``matvecs``.
+        ``eigenvalues_top`` of either sign, decreasing, of length ``count`` with NaN at the end; ``residuals_top``,
+        ``‖Hv − λv‖``; ``converged_top``, how many converged; ``matvecs``.
     """
     before, count = matrix.matvecs, min(count, matrix.size)
     devices = [matrix.like.device] if matrix.like.is_cuda else []
@@ -57,13 +66,18 @@ def eigenvalues(
     residuals = (images - values[:, None] * units).norm(dim=1).cpu().numpy()
     each = values.cpu().numpy()
     spent = np.asarray(matrix.matvecs - before)
-    variables = {"matvecs": Variable((), spent, "1", "products of the matrix with one vector")}
-    for end, sign, words in (("top", 1, "positive eigenvalues"), ("bottom", -1, "negative eigenvalues")):
-        rows = np.flatnonzero(sign * each > 0)
-        rows = rows[np.argsort(-np.abs(each[rows]))]
-        variables[f"eigenvalues_{end}"] = series(end, _padded(each[rows], count), "nat", f"{words} of largest |λ|")
-        variables[f"residuals_{end}"] = series(end, _padded(residuals[rows], count), "nat", f"residuals of the {words}")
-    return Result(variables)
+    rows = np.argsort(-each)
+    rounding = 40 * torch.finfo(matrix.like.dtype).eps * np.abs(each).max(initial=0.0)
+    converged = np.asarray(int((residuals <= accepted * np.abs(each) + rounding).sum()))
+    words = "eigenvalues of largest |λ|, of either sign"
+    return Result(
+        {
+            "matvecs": Variable((), spent, "1", "products of the matrix with one vector"),
+            "eigenvalues_top": series("top", _padded(each[rows], count), "nat", words),
+            "residuals_top": series("top", _padded(residuals[rows], count), "nat", f"residuals of the {words}"),
+            "converged_top": Variable((), converged, "1", f"how many of the {words} converged"),
+        }
+    )
 
 
 def density(matrix: PyHessian, probes: int = 8, steps: int = 80, *, seed: int = 0) -> Density:

@@ -117,7 +117,7 @@ def top(
 
     def measure(matrix: Matrix) -> Result:
         if isinstance(matrix, PyHessian):
-            return second_opinion.eigenvalues(matrix, count, seed=seed)
+            return second_opinion.eigenvalues(matrix, count, accepted=tolerance, seed=seed)
         least = pairs.products(min(count, matrix.size), min(bottom, matrix.size), check=False)
         found = pairs.extreme(matrix, count, bottom, tolerance=tolerance, limit=max(limit, least), seed=seed)
         directions = point.directions if matrix.size == problem.layout.total else {}

@@ -25,7 +25,7 @@ from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.store import Job, Run
 
 if TYPE_CHECKING:
-    from rashomon_cli.science.problem import Point
+    from rashomon_cli.science.problem import Layout, Point
 
 _CURVE = re.compile(r"(^|_)(tolerance|probe|lanczos_step)(_index)*$")  # of these there are many, whatever joins them
 _RAW = ("density_", "dimension_density_")  # what a spectral density is made of
@@ -107,13 +107,22 @@ class Work:
         """Digests of the other data."""
         return {name: digest for other in self.others.values() if other for name, digest in other.fingerprints.items()}
 
-    def steps(self) -> list[Step]:
-        """What it costs."""
+    def steps(self, layout: Layout | None = None) -> list[Step]:
+        """What it costs.
+
+        Args:
+            layout: of the subject's parameters; where it is left out and a setting must fit it, they are loaded.
+
+        Raises:
+            UsageError: if a setting does not fit the model.
+        """
+        layout = self._checked(layout)
         run, points = self.subject.run, len(self.ts)
         on_path = run.kind == "path"
         record = run.record.data or {}
         counts = int(record["train_count"]), int(record["test_count"])
-        sizes = Sizes(*counts, _DIRECTIONS if on_path else 0, outputs=int(record.get("num_classes") or 1))
+        classes = int(record.get("num_classes") or 1)
+        sizes = Sizes(*counts, _DIRECTIONS if on_path else 0, outputs=classes, layout=layout)
         place = counted(points, "point")
         steps = [
             replace(step, title=f"{step.title} at {place}", forward_passes=points * step.forward_passes)
@@ -135,10 +144,8 @@ class Work:
         """
         context, subject = self.context, self.subject
         places = Places.of(context, subject, self.refresh_samples, self.seed, self.float64)
-        for quantity in self.chosen:
-            if quantity.check is not None:
-                quantity.check(self.of(quantity), places.loaded.problem.layout)
-        batches = [-(-step.forward_passes // (step.batch or problems.EVALUATION_BATCH)) for step in self.steps()]
+        steps = self.steps(places.loaded.problem.layout)
+        batches = [-(-step.forward_passes // (step.batch or problems.EVALUATION_BATCH)) for step in steps]
         context.progress.start("probe", sum(batches))
         points = self._at_points(job, places)
         found: dict[str, Mapping[str, Variable]] = {}
@@ -174,6 +181,16 @@ class Work:
             seeds={"seed": self.seed},
             **context.details(places.device),
         )
+
+    def _checked(self, layout: Layout | None) -> Layout | None:
+        """The layout of the parameters, loaded where a quantity needs it; a setting that does not fit it is refused."""
+        for quantity in self.chosen:
+            if quantity.check is not None:
+                if layout is None:
+                    (load,) = subjects.problems_of(self.context, self.subject.run, self.float64).values()
+                    layout = load().problem.layout
+                quantity.check(self.of(quantity), layout)
+        return layout
 
     @property
     def _positions(self) -> Variable:

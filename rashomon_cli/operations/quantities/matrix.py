@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationInfo, field_validator
 
 from rashomon_cli.core.options import Config, option
-from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.plan import Step, counted
 from rashomon_cli.operations.quantities.quantity import Sampler, Samples, Sizes, taken
 
 if TYPE_CHECKING:
@@ -15,24 +16,30 @@ if TYPE_CHECKING:
     from rashomon_cli.science.spectrum import Asked
 
 
+V = TypeVar("V")
 _LEAST, _CHECK = 12, 11  # products of a first search for pairs, and of the second that looks for what it missed
+_TAKERS = "top, trace, density, dimension"
 
 
 class DecayConfig(Config):
     """Whether the penalty belongs to the curvature."""
 
-    with_decay: bool = option(False, "hvp and curvature: add wd·I, the Hessian of the L2 penalty.", flag="--with-decay")
+    with_decay: bool = option(
+        False,
+        "hvp, top, trace, density, dimension, reach, flat: add wd·I, the Hessian of the L2 penalty.",
+        flag="--with-decay",
+    )
 
 
 class MatrixConfig(DecayConfig):
-    """Which matrix: settings of ``top``, ``trace``, ``density``, ``dimension``, ``reach`` and ``flat``."""
+    """Which matrix: settings of ``top``, ``trace``, ``density`` and ``dimension``."""
 
     matrix: Literal["hessian", "ggn", "fisher"] = option(
-        "hessian", "curvature: the Hessian, the generalised Gauss-Newton or the empirical Fisher matrix."
+        "hessian", f"{_TAKERS}: the Hessian, the generalised Gauss-Newton or the empirical Fisher matrix."
     )
-    split: Literal["train", "test"] = option("train", "curvature: the split whose mean loss it is of.")
-    samples: Samples = option(4096, "curvature: examples of the split, or all.")
-    layers: str | None = option(None, "curvature: only the parameters of layers that match, as 'blocks.*.conv?'.")
+    split: Literal["train", "test"] = option("train", f"{_TAKERS}: the split whose mean loss it is of.")
+    samples: Samples = option(4096, f"{_TAKERS}: examples of the split, or all.")
+    layers: str | None = option(None, f"{_TAKERS}: only the parameters of layers that match, as 'blocks.*.conv?'.")
 
 
 def check_layers(settings: MatrixConfig, layout: Layout) -> None:
@@ -78,6 +85,18 @@ class SpectrumConfig(MatrixConfig):
             raise ValueError("it knows the whole Hessian only")
         return value
 
+    @classmethod
+    def _own(cls, value: V, info: ValidationInfo, words: str, *honoured: V) -> V:
+        """Refuse a value that PyHessian's algorithms cannot honour; defaults say nothing, so they pass.
+
+        Raises:
+            ValueError: saying what PyHessian does instead.
+        """
+        passing = [*honoured, cls.model_fields[str(info.field_name)].default]
+        if info.data.get("backend") == "pyhessian" and value not in passing:
+            raise ValueError(f"--backend pyhessian {words}")
+        return value
+
 
 def asked(settings: SpectrumConfig, sample: Sampler) -> Asked:
     """Which matrix the science is asked for."""
@@ -113,3 +132,17 @@ def products(title: str, count: int, settings: MatrixConfig, sizes: Sizes, vecto
     """
     examples = taken(settings.samples, getattr(sizes, settings.split))
     return Step(title, count * examples, "product", vectors=vectors)
+
+
+def by_layer(step: Step, settings: SpectrumConfig, sizes: Sizes) -> Step:
+    """A step on the whole matrix as one on what is asked for, which may be each layer's block in turn.
+
+    A product with a block takes about as long as one with the whole: the loss is that of the whole network.
+    """
+    if settings.by == "whole" or sizes.layout is None:
+        return step
+    from rashomon_cli.science.spectra.blocks import layers
+
+    count = len(layers(sizes.layout, settings.layers or "*"))
+    title = f"{step.title} for each of {counted(count, 'layer')}"
+    return replace(step, title=title, forward_passes=count * step.forward_passes)

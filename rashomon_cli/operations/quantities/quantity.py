@@ -23,7 +23,8 @@ Samples = Annotated[int, Field(ge=2)] | Literal["all"]  # BatchNorm and a standa
 class Sizes:
     """How many examples there are, and how many directions a point has: those of a path, or none.
 
-    ``other`` counts the test examples of the other data that a quantity names, ``outputs`` the outputs of a model.
+    ``other`` counts the test examples of the other data that a quantity names, ``outputs`` the outputs of a model;
+    ``layout`` is that of its parameters, known where a quantity has a ``check``.
     """
 
     train: int
@@ -31,6 +32,7 @@ class Sizes:
     directions: int = 0
     other: int = 0
     outputs: int = 1
+    layout: Layout | None = None
 
 
 class Sampler(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ValidationInfo, field_validator
+
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products
@@ -17,6 +19,11 @@ class TraceConfig(SpectrumConfig):
     trace_method: Literal["auto", "xtrace", "hutchinson"] = option(
         "auto", "trace: XTrace, or Hutchinson's estimator; auto: XTrace where its vectors fit into 2 GiB."
     )
+
+    @field_validator("trace_method")
+    @classmethod
+    def _estimates(cls, value: str, info: ValidationInfo) -> str:
+        return cls._own(value, info, "has Hutchinson's estimator only", "hutchinson")
 
 
 def _steps(settings: TraceConfig, sizes: Sizes) -> list[Step]:
