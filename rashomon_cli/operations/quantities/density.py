@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationInfo, field_validator
+
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import SpectrumConfig, asked, check_layers, products, searching
+from rashomon_cli.operations.quantities.matrix import (
+    SpectrumConfig,
+    asked,
+    by_layer,
+    check_layers,
+    products,
+    searching,
+)
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
 
 
@@ -15,6 +24,11 @@ class DensityConfig(SpectrumConfig):
     density_steps: int = option(80, "density: Lanczos steps of each, hence products.", ge=1)
     density_deflate: int = option(0, "density: eigenpairs of the largest |λ| that are found beforehand.", ge=0, le=500)
 
+    @field_validator("density_deflate")
+    @classmethod
+    def _deflates(cls, value: int, info: ValidationInfo) -> int:
+        return cls._own(value, info, "deflates nothing")
+
 
 def _steps(settings: DensityConfig, sizes: Sizes) -> list[Step]:
     title = f"density: {settings.density_probes} probes of {settings.density_steps} products"
@@ -22,7 +36,7 @@ def _steps(settings: DensityConfig, sizes: Sizes) -> list[Step]:
     if settings.density_deflate:
         count = searching(settings.density_deflate)
         found.insert(0, products(f"density: steepest pairs in about {count} products", count, settings, sizes))
-    return found
+    return [by_layer(step, settings, sizes) for step in found]
 
 
 QUANTITY = Quantity(
