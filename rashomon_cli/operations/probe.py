@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import field_validator
 
 from rashomon_cli.core.errors import UsageError, no_such
-from rashomon_cli.core.options import Config, RunName, argument, build, option
+from rashomon_cli.core.options import Config, RunName, argument, build, flag_of, option
 from rashomon_cli.operations import subjects
 from rashomon_cli.operations.context import Context, asked
 from rashomon_cli.operations.plan import Plan, execute
@@ -66,7 +66,8 @@ def probe(
         The run, newly made or found finished.
 
     Raises:
-        UsageError: if the run does not exist or is neither a model nor a path.
+        UsageError: if the run does not exist or is neither a model nor a path, or an option is set that no quantity
+            takes.
         Damaged: if a file of it was altered.
     """
     if config is None and settings is None:
@@ -84,12 +85,15 @@ def plan(context: Context, config: ProbeConfig, settings: Mapping[str, Config] |
     """Look up the subject without importing torch, and count what it takes.
 
     Raises:
-        UsageError: if the run does not exist, is neither a model nor a path, or has nothing of what is asked.
+        UsageError: if the run does not exist, is neither a model nor a path, or has nothing of what is asked; if an
+            option is set that no quantity takes.
         Refused: if models or data that are to be looked at besides do not fit it.
     """
     subject = subjects.find(context, config.run, "model", "path")
     how = config.points, config.refresh_samples, config.seed, config.float64
-    work = Work(context, subject, _chosen(config, subject), dict(settings or {}), *how)
+    chosen = _chosen(config, subject)
+    _refuse_idle(chosen, settings or {})
+    work = Work(context, subject, chosen, dict(settings or {}), *how)
     on_path = subject.run.kind == "path"
     record = config.record() | {"what": [q.name for q in work.chosen]}
     if not on_path:
@@ -131,3 +135,20 @@ def _chosen(config: ProbeConfig, subject: subjects.Subject) -> list[Quantity]:
             raise UsageError(words, f"name the path: {subject.run.name}", (config.run, subject.run.name))
         raise UsageError(words, "--what loss", (",".join(config.what), "loss"))
     return chosen
+
+
+def _refuse_idle(chosen: Sequence[Quantity], settings: Mapping[str, Config]) -> None:
+    """Refuse options that would change nothing: set to another value than their default, and taken by nothing chosen.
+
+    Raises:
+        UsageError: naming the option, and the quantities that take it.
+    """
+    used = {name for q in chosen for name in q.settings.model_fields}
+    for given in settings.values():
+        for name, field in type(given).model_fields.items():
+            if name in used or getattr(given, name) == field.get_default(call_default_factory=True):
+                continue
+            who = f"{', '.join(q.name for q in chosen)} {'knows' if len(chosen) == 1 else 'know'}"
+            takers = ", ".join(q.name for q in QUANTITIES if name in q.settings.model_fields)
+            hint = f"leave it out, or add to --what {'one of ' if ',' in takers else ''}{takers}"
+            raise UsageError(f"{who} no {flag_of(name, field.json_schema_extra)}", hint)

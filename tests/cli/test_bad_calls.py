@@ -225,7 +225,7 @@ BAD = [
     *[
         ([*SPECTRA, flag, value], USAGE, f"{flag} = {value}", "rashomon probe")
         for flag, value in (
-            ("--trace-matvecs", "3"),
+            ("--trace-matvecs", "9"),
             ("--top-k", "0"),
             ("--density-steps", "0"),
             ("--dimension-epsilon", "0"),
@@ -242,6 +242,31 @@ BAD = [
         ([*SPECTRA, "--backend", "pyhessian", *more], USAGE, "knows the whole Hessian only", "rashomon probe")
         for more in (["--matrix", "ggn"], ["--layers", "layers.*"], ["--by", "layer"])
     ],
+    *[
+        (
+            ["probe", "tiny", "--what", "top,trace,density", "--backend", "pyhessian", flag, value],
+            USAGE,
+            flag,
+            "rashomon",
+        )
+        for flag, value in (
+            ("--top-bottom", "2"),
+            ("--top-products", "9"),
+            ("--trace-method", "xtrace"),
+            ("--density-deflate", "5"),
+        )
+    ],
+    *[
+        (["probe", "tiny", "--what", what, *more], USAGE, f"{what} knows no {more[0]}", "rashomon probe")
+        for what, *more in (
+            ("reach", "--matrix", "ggn", "--layers", "nonsense", "--split", "test"),
+            ("dimension", "--by", "layer"),
+            ("dimension", "--backend", "pyhessian"),
+            ("llc", "--with-decay"),
+            ("loss", "--hvp-samples", "9"),
+        )
+    ],
+    ([*SPECTRA, "--layers", "layers.1,blocks.*", "--dry-run"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     ([*SPECTRA, "--layers", "layers.1,blocks.*"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     ([*SPECTRA, "--dimension-routes", "gramm"], USAGE, "no route 'gramm'", "--dimension-routes gram"),
     (["probe", "tiny", "--what", "flat", "--flat-ood", "photoes"], USAGE, "'photoes'", "--flat-ood photos"),

@@ -270,7 +270,9 @@ def test_values_out_of_range_are_usage_errors(config, option_name, value):
 def test_settings_of_the_quantities_measured_are_in_the_key_and_no_others(zoo, at):
     run = measure(at(zoo), "ab", what="loss")
     assert run.record.config["settings"] == {"loss": {"loss_samples": "all"}}
-    assert measure(at(zoo), "ab", {"hvp": HvpConfig(hvp_random=7)}, what="loss").id == run.id
+    assert measure(at(zoo), "ab", {"hvp": HvpConfig()}, what="loss").id == run.id
+    with pytest.raises(UsageError, match="loss knows no --hvp-random"):
+        measure(at(zoo), "ab", {"hvp": HvpConfig(hvp_random=7)}, what="loss")
     assert measure(at(zoo), "ab", {"loss": LossConfig(loss_samples=50)}, what="loss").id != run.id
     model = measure(at(zoo), "a", what="loss,distance", points=3)
     assert measure(at(zoo), "a", what="loss,distance", points=9).id == model.id

@@ -9,6 +9,7 @@ import torch
 from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import build
 from rashomon_cli.operations.probe import ProbeConfig, plan, probe
+from rashomon_cli.operations.quantities import QUANTITIES
 from rashomon_cli.operations.quantities.density import DensityConfig
 from rashomon_cli.operations.quantities.top import TopConfig
 from rashomon_cli.operations.quantities.trace import TraceConfig
@@ -16,7 +17,7 @@ from rashomon_cli.science import spectrum
 
 CONFIGS = {"top": TopConfig, "trace": TraceConfig, "density": DensityConfig}
 ROUNDING = 1e-6  # of the reference, whose images are in float32
-SMALL = {"top_k": 3, "top_bottom": 1, "trace_matvecs": 8, "density_probes": 2, "density_steps": 8}
+SMALL = {"top_k": 3, "top_bottom": 1, "trace_matvecs": 10, "density_probes": 2, "density_steps": 8}
 
 
 def measure(context, run, what="top,trace,density", settings=None, **options):
@@ -24,8 +25,17 @@ def measure(context, run, what="top,trace,density", settings=None, **options):
     chosen = {
         name: build(config, {key: value for key, value in given.items() if key in config.model_fields})
         for name, config in CONFIGS.items()
+        if name in what
     }
     return probe(context, build(ProbeConfig, {"run": run, "what": what, "points": 3} | options), chosen)
+
+
+def planned(context, what, **settings):
+    chosen = {
+        q.name: build(q.settings, {name: value for name, value in settings.items() if name in q.settings.model_fields})
+        for q in QUANTITIES
+    }
+    return plan(context, build(ProbeConfig, {"run": "a", "what": what}), chosen)
 
 
 @pytest.fixture
@@ -143,14 +153,44 @@ def test_an_unknown_layer_is_refused(zoo, at):
     with pytest.raises(UsageError, match="no layer 'head'"):
         measure(at(zoo), "a", "loss,top", {"layers": "head"})
     assert len(zoo.rows()) == before
+    with pytest.raises(UsageError, match="no layer 'head'"):
+        planned(at(zoo), "dimension", layers="head").steps()
+
+
+@pytest.mark.parametrize(
+    ("what", "setting", "takers"),
+    [
+        ("reach", {"matrix": "ggn"}, "top, trace, density, dimension"),
+        ("flat,llc", {"split": "test"}, "top, trace, density, dimension"),
+        ("hvp", {"samples": 100}, "top, trace, density, dimension"),
+        ("llc", {"layers": "nonsense"}, "top, trace, density, dimension"),
+        ("dimension", {"by": "layer"}, "top, trace, density"),
+        ("dimension", {"backend": "pyhessian"}, "top, trace, density"),
+        ("loss,llc", {"with_decay": True}, "hvp, top, trace, density, dimension, reach, flat"),
+        ("loss", {"hvp_samples": 10}, "hvp"),
+    ],
+)
+def test_an_option_that_nothing_asked_for_takes_is_refused(zoo, at, what, setting, takers):
+    before, (name,) = len(zoo.rows()), setting
+    with pytest.raises(UsageError, match=f"no --{name.replace('_', '-')}$") as caught:
+        probe(at(zoo), run="a", what=what, **setting)
+    assert caught.value.message.startswith(what.replace(",", ", "))
+    assert caught.value.hint.endswith(f" {takers}")
+    assert len(zoo.rows()) == before
+    default = {q.name: q.settings() for q in QUANTITIES}
+    plan(at(zoo), build(ProbeConfig, {"run": "a", "what": what}), default)
+    planned(at(zoo), f"{what},{takers.partition(',')[0]}", **setting)
 
 
 def test_a_second_opinion_agrees(zoo, at):
     pytest.importorskip("pyhessian")
     own, other = (
-        measure(at(zoo), "a", settings={"backend": backend, "trace_matvecs": 30}, float64=True)
+        measure(at(zoo), "a", settings={"backend": backend, "trace_matvecs": 30, "top_bottom": 0}, float64=True)
         for backend in ("own", "pyhessian")
     )
+    assert not [name for name in other.metrics if name.endswith("_bottom")]
+    residuals, values = (np.array(other.metrics[f"{name}_top"]) for name in ("residuals", "eigenvalues"))
+    assert other.metrics["converged_top"] == (residuals <= 0.05 * values).sum()
     assert other.metrics["eigenvalues_top"] == pytest.approx(own.metrics["eigenvalues_top"], rel=1e-2)
     error = np.hypot(own.metrics["trace_stderr"], other.metrics["trace_stderr"])
     assert abs(own.metrics["trace"] - other.metrics["trace"]) <= 4 * error
@@ -186,4 +226,40 @@ def test_a_plan_counts_products(zoo, at):
     asked = build(ProbeConfig, {"run": "a", "what": ",".join(CONFIGS)})
     steps = plan(at(zoo), asked, settings).steps()
     count = zoo.find("a").record.data["train_count"]
-    assert [(step.forward_passes, step.vectors) for step in steps] == [(23 * count, 1), (count, 8), (8 * count, 2)]
+    assert [(step.forward_passes, step.vectors) for step in steps] == [(23 * count, 1), (count, 10), (8 * count, 2)]
+
+
+def test_a_plan_by_layer_counts_the_products_with_each_block(zoo, at, plain):
+    layers = {name.rpartition(".")[0] for name, _ in plain(zoo.find("a")).module.named_parameters()}
+    settings = SMALL | {"samples": "all"}
+    whole, each, one = (
+        {step.title.partition(":")[0].split()[0]: step for step in planned(at(zoo), ",".join(CONFIGS), **which).steps()}
+        for which in (settings, settings | {"by": "layer"}, settings | {"by": "layer", "layers": min(layers)})
+    )
+    assert len(layers) > 2
+    for name, many in {"top": len(layers), "density": len(layers), "trace": 1}.items():
+        assert each[name].forward_passes == many * whole[name].forward_passes, name
+        assert one[name].forward_passes == whole[name].forward_passes, name
+    assert f"each of {len(layers)} layers" in each["top"].title
+
+
+def test_a_plan_of_the_second_opinion_counts_its_power_iterations(zoo, at):
+    (step,) = planned(at(zoo), "top", backend="pyhessian", top_k=2, samples=100).steps()
+    assert (step.forward_passes, step.vectors) == (2 * 101 * 100, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "refused", "passing"),
+    [
+        (TopConfig, {"top_bottom": 2}, {"top_bottom": 0}),
+        (TopConfig, {"top_products": 40}, {"top_products": 150}),
+        (TraceConfig, {"trace_method": "xtrace"}, {"trace_method": "hutchinson"}),
+        (DensityConfig, {"density_deflate": 5}, {"density_deflate": 0}),
+    ],
+)
+def test_what_the_second_opinion_cannot_honour_is_refused(config, refused, passing):
+    ((name, value),) = refused.items()
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} = '?{value}'?: --backend pyhessian"):
+        build(config, refused | {"backend": "pyhessian"})
+    assert getattr(build(config, refused), name) == value
+    build(config, passing | {"backend": "pyhessian"})
