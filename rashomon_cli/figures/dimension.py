@@ -145,8 +145,8 @@ def _along(axes: Axes, group: Group) -> None:
 def _words(group: Group) -> str:
     """What the examples allow, and on a path whether the number is constant."""
     found = []
-    if "gram_rank_ratio" in group:
-        ratio = float(np.nanmax(_value(group, "gram_rank_ratio")))
+    if "dimension_rank_ratio" in group:
+        ratio = float(np.nanmax(_value(group, "dimension_rank_ratio")))
         rest = f", so {100 * (1 - ratio):.0f} % of the Gauss-Newton matrix is flat by construction" if ratio < 1 else ""
         found.append(f"n(C − 1)/P = {ratio:.3g}{rest}")
     if "dimension_constant" in group:

@@ -17,6 +17,7 @@ from rashomon_cli.science.spectra.blocks import layers as layers_of
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.science.spectra.lanczos import resolution
+from rashomon_cli.science.spectra.rank import rank_ratio
 from rashomon_cli.science.spectra.routes import Route, Setting, by_gram, by_pairs, by_quadrature
 
 ROUTES = ("gram", "top", "quadrature")
@@ -72,9 +73,9 @@ def dimension(
         ``dimension_less_symmetries``, of those without symmetries if these are asked for: NaN between the ends that
         remain where none of them could be told; ``dimension_symmetries``, their number, and
         ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
-        largest |λ| seen; ``dimension_resolved``, whether τ is above what rounding leaves uncertain;
-        ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes add, such as the
-        raw density; ``matvecs``.
+        largest |λ| seen; ``dimension_rank_ratio``, n(C − 1)/P; ``dimension_resolved``, whether τ is above what rounding
+        leaves uncertain; ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes
+        add, such as the raw density; ``matvecs``.
 
     Raises:
         Refused: if no route can be gone.
@@ -114,6 +115,7 @@ def dimension(
     variables = {
         "dimension_symmetries": Variable((), np.asarray(len(rows)), "1", "directions of continuous symmetries"),
         "dimension_symmetries_lacking": _words(lacking, "why some symmetries could not be told"),
+        "dimension_rank_ratio": rank_ratio(problem, point, batches, matrix.size, kind),
         "dimension_scale": scalar(scale, "nat", "largest |λ| that was seen"),
         "dimension_resolved": Variable((), np.asarray(tau >= noise), "1", "whether τ is above rounding"),
         **{

@@ -15,6 +15,7 @@ from rashomon_cli.science.ledger import count, ledger
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.generators import MEMORY, generators
+from rashomon_cli.science.spectra.rank import rank_ratio
 from rashomon_cli.science.symmetries import find
 from rashomon_cli.science.visibility import STEPS, responding, visible_change
 
@@ -60,11 +61,11 @@ def flat(
 
     Returns:
         What :func:`~rashomon_cli.science.ledger.ledger` finds; along ``direction`` also ``flat_curvature`` = vᵀHv and
-        ``flat_residual``; besides ``flat_tau``, ``flat_within``, the share of the directions with ‖Hv‖ ≤ τ,
-        ``flat_blur``, ``flat_units_known``, 0 where the network's units could not be told, so that what reads dead ones
-        counts as invisible, ``flat_symmetries_lacking``, why some symmetries could not be told, empty if none lack, and
-        ``matvecs``, with those of the outputs. The directions as the tensor ``vectors_near_null``. Where every
-        eigenvalue is above τ there are fewer directions, or none: NaN.
+        ``flat_residual``; besides ``flat_rank_ratio``, n(C − 1)/P, ``flat_tau``, ``flat_within``, the share of the
+        directions with ‖Hv‖ ≤ τ, ``flat_blur``, ``flat_units_known``, 0 where the network's units could not be told, so
+        that what reads dead ones counts as invisible, ``flat_symmetries_lacking``, why some symmetries could not be
+        told, empty if none lack, and ``matvecs``, with those of the outputs. The directions as the tensor
+        ``vectors_near_null``. Where every eigenvalue is above τ there are fewer directions, or none: NaN.
 
     Raises:
         Refused: if the loss does not say which change of outputs τ needs.
@@ -102,6 +103,7 @@ def flat(
     within = float((there <= tau).mean()) if there.size else math.nan
     found = {
         "flat_within": scalar(within, "1", "share of the directions with ‖Hv‖ ≤ τ"),
+        "flat_rank_ratio": rank_ratio(problem, point, batches),
         "flat_tau": scalar(tau, "nat", "|λ| that counts as 0"),
         "flat_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
         "flat_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),

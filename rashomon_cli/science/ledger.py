@@ -1,9 +1,9 @@
 """A ledger of flat directions: why is the loss flat along them, and what do they do to predictions elsewhere?
 
 Each near-null direction is split among nested spaces: that of the network's symmetries; that together with what dead
-and constant units leave free; all that changes no output on the examples; all directions. The squared lengths of the
-four parts of a unit vector sum to 1. For directions drawn evenly from the flat ones, the mean of a part is its
-space's share in their dimension.
+and constant units leave free; all that changes outputs on the examples by no more than a tolerance; all directions. The
+squared lengths of the four parts of a unit vector sum to 1. For directions drawn evenly from the flat ones, the mean of
+a part is its space's share in their dimension.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rashomon_cli.science.visibility import STEPS, Blind, blind, prediction_chan
 KINDS = {
     "symmetry": "symmetries",
     "dead": "dead and constant units",
-    "invisible": "what changes no output on these examples",
+    "invisible": "what changes outputs on these examples by no more than flat_tolerance",
     "visible": "what changes outputs, but not the loss",
 }
 _LEAST_SHARE = 1e-6  # of a part that is long enough to have a direction

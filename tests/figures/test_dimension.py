@@ -14,7 +14,7 @@ def group(t=0.0, symmetries=12):
     found = {
         "tau": scalar(0.1, "nat"),
         "dimension_symmetries": Variable((), np.asarray(symmetries)),
-        "gram_rank_ratio": scalar(0.55),
+        "dimension_rank_ratio": scalar(0.55),
         "dimension_curve_taus": series("tolerance", TAUS, "nat", "tolerance τ"),
         "dimension_curve_route": series("tolerance", ["quadrature"] * 3 + ["top"] * 10),
         "dimension_curve_top": series("tolerance", np.where(TAUS > 0.01, value, np.nan)),
@@ -53,8 +53,8 @@ def test_a_model_has_its_curve_with_routes_that_say_something_else_and_tau():
 def test_what_the_examples_allow_is_said():
     words = "n(C − 1)/P = 0.55, so 45 % of the Gauss-Newton matrix is flat by construction"
     assert figure_title(group()) == words
-    assert figure_title(group() | {"gram_rank_ratio": scalar(2.5)}) == "n(C − 1)/P = 2.5"
-    assert figure_title({name: v for name, v in group().items() if name != "gram_rank_ratio"}) == ""
+    assert figure_title(group() | {"dimension_rank_ratio": scalar(2.5)}) == "n(C − 1)/P = 2.5"
+    assert figure_title({name: v for name, v in group().items() if name != "dimension_rank_ratio"}) == ""
 
 
 def figure_title(found):
@@ -86,7 +86,7 @@ def test_symmetries_that_were_not_asked_for_or_could_not_be_told_have_no_curve(a
 def test_a_path_has_a_curve_a_position_and_the_number_over_t(along):
     ratio = series("t", np.full(5, 2.5))
     told = Variable((), np.asarray("no difference is shown: nowhere can it be more than 10 from that at t = 0"))
-    found = along(group) | {"dimension_constant": told, "gram_rank_ratio": ratio}
+    found = along(group) | {"dimension_constant": told, "dimension_rank_ratio": ratio}
     figure = dimension(found)
     assert labels(figure)[:5] == ["t = 0", "t = 0.25", "t = 0.5", "t = 0.75", "t = 1"]
     assert figure.get_suptitle() == f"n(C − 1)/P = 2.5; {told.values}"

@@ -47,7 +47,7 @@ def test_the_interval_of_each_route_has_the_count_of_the_dense_hessian(zoo, at, 
     for route in ("gram", "top", "quadrature"):
         assert (found[f"dimension_curve_{route}_low"] <= exact).all(), route
         assert (exact <= found[f"dimension_curve_{route}_high"]).all(), route
-    assert m["gram_rank_ratio"] == pytest.approx(200 * 9 / len(hessian), rel=0.2)
+    assert m["dimension_rank_ratio"] == pytest.approx(200 * 9 / len(hessian), rel=0.2)
 
 
 def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):

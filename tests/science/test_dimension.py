@@ -60,7 +60,7 @@ def test_every_route_s_interval_has_the_dense_count_with_and_without_symmetries(
     else:
         assert found["dimension_route"] == "gram"
         assert found["dimension"] - 16 == found["dimension_less_symmetries"]
-    assert found["gram_rank_ratio"] == 130 * (1 if kind == "fisher" else 2) / len(point.theta)
+    assert found["dimension_rank_ratio"] == 130 * (1 if kind == "fisher" else 2) / len(point.theta)
     assert (
         found["dimension_gram_refused"] == found["dimension_top_refused"] == found["dimension_quadrature_refused"] == ""
     )

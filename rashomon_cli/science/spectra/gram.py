@@ -54,11 +54,6 @@ class Spectrum:
         """Eigenvalues that are 0 since there are fewer rows than parameters."""
         return self.size - len(self.values)
 
-    @property
-    def rank_ratio(self) -> float:
-        """Σ rank L / P: where it is below 1, P − Σ rank L eigenvalues are 0 by construction."""
-        return self.rank_bound / self.size
-
     def count(self, taus: Array, residual: float = 0.0) -> Count:
         """The number of eigenvalues with |λ| ≤ τ.
 

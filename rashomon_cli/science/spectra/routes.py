@@ -124,7 +124,6 @@ def by_gram(setting: Setting) -> Route:
     )
     variables = {
         "gram_rank_bound": Variable((), np.asarray(found.rank_bound), "1", "largest rank that the examples allow"),
-        "gram_rank_ratio": scalar(found.rank_ratio, "1", "the same over the number of parameters, n(C − 1)/P"),
         "gram_passes": Variable((), np.asarray(found.passes), "1", "how often the examples were gone through"),
     }
     apart = 0.0
