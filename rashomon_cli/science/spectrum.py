@@ -1,4 +1,4 @@
-"""What can be asked of the spectrum of a curvature matrix at a point: its ends, its trace, its density.
+"""What can be asked of the spectrum of a curvature matrix at a point: its ends and its trace here.
 
 Each takes the same description of the matrix. By layer it is asked of the diagonal block of each layer in turn.
 """
@@ -17,12 +17,10 @@ from rashomon_cli.core.results import Array, Result, Variable, series, stack
 from rashomon_cli.science import second_opinion
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.pyhessian_backend import PyHessian
-from rashomon_cli.science.spectra import pairs, slq, subspaces, traces
+from rashomon_cli.science.spectra import pairs, subspaces, traces
 from rashomon_cli.science.spectra.blocks import layers as layers_of
 from rashomon_cli.science.spectra.curvatures import Curvature
-from rashomon_cli.science.spectra.deflation import Complement
 from rashomon_cli.science.spectra.matrices import Matrix
-from rashomon_cli.science.spectra.summary import summary
 
 
 @dataclass(frozen=True)
@@ -183,51 +181,6 @@ def trace(
     found = whole.each(problem, point, measure, tick)
     variables = {name.replace("layer_name", "layer"): variable for name, variable in found.variables.items()}
     return Result(variables, found.tensors)
-
-
-def density(
-    problem: Problem,
-    point: Point,
-    *,
-    asked: Asked,
-    probes: int = 4,
-    steps: int = 80,
-    deflate: int = 0,
-    seed: int = 0,
-    tick: Tick = silent,
-) -> Result:
-    """The spectral density by stochastic Lanczos quadrature, raw: nodes and weights are in what is stored.
-
-    Args:
-        problem: the model and loss.
-        point: where; BatchNorm frozen.
-        asked: which matrix.
-        probes: random vectors, the same at every point of a path.
-        steps: Lanczos steps of each, hence products.
-        deflate: eigenpairs of the largest |λ| that are known beforehand.
-        seed: of the probes.
-        tick: called after each batch of a product.
-
-    Returns:
-        What :func:`~rashomon_cli.science.spectra.summary.summary` says, and ``matvecs``.
-
-    Raises:
-        UsageError: if no layer matches.
-    """
-
-    def measure(matrix: Matrix) -> Result:
-        if isinstance(matrix, PyHessian):
-            seen = second_opinion.density(matrix, probes, min(steps, matrix.size), seed=seed)
-        else:
-            count = min(deflate, matrix.size - 1)
-            limit = max(pairs.LIMIT, pairs.products(count))
-            known = pairs.leading(matrix, count, limit=limit, seed=seed).vectors if count else None
-            space = Complement(matrix) if known is None else Complement(matrix, known)
-            seen = slq.density(space, probes, steps, seed=seed)
-        spent = Variable((), np.asarray(matrix.matvecs), "1", "products of the matrix with one vector")
-        return Result({**summary(seen, known=deflate).variables, "matvecs": spent})
-
-    return asked.each(problem, point, measure, tick)
 
 
 def _padded(found: Result, counts: dict[str, int]) -> Result:

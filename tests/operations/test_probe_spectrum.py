@@ -13,9 +13,10 @@ from rashomon_cli.operations.quantities import QUANTITIES
 from rashomon_cli.operations.quantities.density import DensityConfig
 from rashomon_cli.operations.quantities.top import TopConfig
 from rashomon_cli.operations.quantities.trace import TraceConfig
-from rashomon_cli.science import spectrum
+from rashomon_cli.science import spectral_density, spectrum
 
 CONFIGS = {"top": TopConfig, "trace": TraceConfig, "density": DensityConfig}
+MEASURES = {"top": (spectrum, "top"), "trace": (spectrum, "trace"), "density": (spectral_density, "one_block")}
 ROUNDING = 1e-6  # of the reference, whose images are in float32
 SMALL = {"top_k": 3, "top_bottom": 1, "trace_matvecs": 10, "density_probes": 2, "density_steps": 8}
 
@@ -201,8 +202,8 @@ def test_a_second_opinion_agrees(zoo, at):
 def test_an_interrupted_one_goes_on_behind_the_last_point(zoo, at, monkeypatch):
     whole = measure(at(zoo), "ab")
     seen = []
-    for name in CONFIGS:
-        original = getattr(spectrum, name)
+    for name, (module, function) in MEASURES.items():
+        original = getattr(module, function)
 
         def counted(problem, point, *, name=name, original=original, **options):
             seen.append((point.t, name))
@@ -210,7 +211,7 @@ def test_an_interrupted_one_goes_on_behind_the_last_point(zoo, at, monkeypatch):
                 raise KeyboardInterrupt
             return original(problem, point, **options)
 
-        monkeypatch.setattr(spectrum, name, counted)
+        monkeypatch.setattr(module, function, counted)
     with pytest.raises(KeyboardInterrupt):
         measure(at(zoo, again=True), "ab")
     run = measure(at(zoo, again=True), "ab")
@@ -219,6 +220,38 @@ def test_an_interrupted_one_goes_on_behind_the_last_point(zoo, at, monkeypatch):
     assert run.metrics == whole.metrics
     for name, value in whole.tensors("vectors.safetensors").items():
         np.testing.assert_array_equal(run.tensors("vectors.safetensors")[name], value)
+
+
+@pytest.mark.parametrize("by", ["whole", "layer"])
+def test_an_interrupted_density_goes_on_behind_the_last_block(zoo, at, monkeypatch, by):
+    settings = {"density_probes": 5, "density_deflate": 2, "by": by}
+    whole = measure(at(zoo), "a", "density", settings)
+    seen, original = [], spectral_density.one_block
+
+    def counted(problem, point, **options):
+        seen.append(options["index"])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(problem, point, **options)
+
+    monkeypatch.setattr(spectral_density, "one_block", counted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(at(zoo, again=True), "a", "density", settings)
+    run = measure(at(zoo, again=True), "a", "density", settings)
+    assert seen == [0, 1, 1, 2]
+    assert run.metrics == whole.metrics
+    found, wanted = (each.measurements()["probe"] for each in (run, whole))
+    assert found.keys() == wanted.keys()
+    for name, variable in wanted.items():
+        np.testing.assert_array_equal(found[name].values, variable.values, err_msg=name)
+    assert wanted["density_alpha"].values.shape[-2:] == (5, 8)
+
+
+def test_a_plan_of_a_density_counts_what_its_blocks_take(zoo, at):
+    steps = planned(at(zoo), "density", density_probes=5, density_steps=8, samples=100).steps()
+    assert [(step.forward_passes, step.vectors) for step in steps] == [(16 * 100, 2), (8 * 100, 1)]
+    run = measure(at(zoo), "a", "density", {"density_probes": 5, "samples": 100})
+    assert run.metrics["matvecs"] == 5 * 8
 
 
 def test_a_plan_counts_products(zoo, at):

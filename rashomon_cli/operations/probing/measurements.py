@@ -236,11 +236,12 @@ class Work:
         measure = partial(quantity.load(), places.loaded.problem, point, tick=tick, **options)
         if quantity.pieces is None:
             return measure()
-        found = []
+        found: list[Result] = []
         for number in range(quantity.pieces.count(self.of(quantity))):
             piece = job.part(f"{key}-{number}")
             if piece is None:
-                piece = measure(index=number)
+                before = {"first": found[0]} if found and quantity.pieces.after_first else {}
+                piece = measure(index=number, **before)
                 job.save(f"{key}-{number}", piece)
             found.append(piece)
         return quantity.pieces.load()(found)

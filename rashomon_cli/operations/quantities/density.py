@@ -14,7 +14,9 @@ from rashomon_cli.operations.quantities.matrix import (
     products,
     searching,
 )
-from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
+from rashomon_cli.operations.quantities.quantity import Pieces, Quantity, Sizes
+
+_BLOCK = 2  # probes: fewer share no graph of a batch, more are lost where a run is interrupted
 
 
 class DensityConfig(SpectrumConfig):
@@ -30,9 +32,17 @@ class DensityConfig(SpectrumConfig):
         return cls._own(value, info, "deflates nothing")
 
 
+def _block(settings: DensityConfig) -> int:
+    """Probes that run side by side; those of PyHessian all at once."""
+    return settings.density_probes if settings.backend == "pyhessian" else min(_BLOCK, settings.density_probes)
+
+
 def _steps(settings: DensityConfig, sizes: Sizes) -> list[Step]:
     title = f"density: {settings.density_probes} probes of {settings.density_steps} products"
-    found = [products(title, settings.density_steps, settings, sizes, vectors=settings.density_probes)]
+    whole, left = divmod(settings.density_probes, _block(settings))
+    found = [products(title, whole * settings.density_steps, settings, sizes, vectors=_block(settings))]
+    if left:
+        found.append(products(title, settings.density_steps, settings, sizes, vectors=left))
     if settings.density_deflate:
         count = searching(settings.density_deflate)
         found.insert(0, products(f"density: steepest pairs in about {count} products", count, settings, sizes))
@@ -44,12 +54,16 @@ QUANTITY = Quantity(
     help="spectral density, smallest eigenvalue, negative mass",
     settings=DensityConfig,
     subject="point",
-    measure="rashomon_cli.science.spectrum:density",
+    measure="rashomon_cli.science.spectral_density:one_block",
+    pieces=Pieces(
+        lambda s: -(-s.density_probes // _block(s)), "rashomon_cli.science.spectral_density:joined", after_first=True
+    ),
     arguments=lambda s, sample: {
         "asked": asked(s, sample),
         "probes": s.density_probes,
         "steps": s.density_steps,
         "deflate": s.density_deflate,
+        "block": _block(s),
         "seed": sample.seed,
     },
     steps=_steps,

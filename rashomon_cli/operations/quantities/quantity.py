@@ -79,17 +79,19 @@ class Gathering:
 
 @dataclass(frozen=True)
 class Pieces:
-    """That a point quantity is measured in pieces, none of which needs another.
+    """That a point quantity is measured in pieces, none of which needs another but perhaps the first.
 
     Each is kept, and an interrupted probe goes on behind it. The quantity's function is called with its ``index``.
 
     Attributes:
         count: settings → how many there are.
         join: ``module:function`` of ``science``: Results of all pieces, in order → Result of the quantity.
+        after_first: whether the others are called with the Result of the ``first``.
     """
 
     count: Callable[[Any], int]
     join: str
+    after_first: bool = False
 
     def load(self) -> Callable[..., Result]:
         """Import the function that joins them."""

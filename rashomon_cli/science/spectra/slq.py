@@ -77,6 +77,7 @@ def measure(
     probes: int,
     steps: int,
     *,
+    first: int = 0,
     seed: int = 0,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -87,6 +88,7 @@ def measure(
         space: the matrix, less what is known.
         probes: number of probes.
         steps: of each, at most.
+        first: number of the first of them: a measurement may be split into several.
         seed: of the probes.
         memory: bytes for the bases; one probe at least is taken at a time.
         progress: to go on from; the outcome is the same bit for bit where blocks are the same.
@@ -98,7 +100,7 @@ def measure(
     scale = float(np.abs(space.border.values).max(initial=0.0))
     progress = progress or Progress(np.zeros((0, steps)), np.zeros((0, steps)))
     while (done := len(progress.alpha)) < probes:
-        numbers = range(done, min(done + block, probes))
+        numbers = range(first + done, first + min(done + block, probes))
         if progress.krylov is None:
             progress.krylov = Krylov.begin(probe_vectors(space, numbers, seed), steps)
         krylov = progress.krylov
@@ -116,6 +118,7 @@ def density(
     probes: int = 8,
     steps: int = 80,
     *,
+    first: int = 0,
     seed: int = 0,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -126,6 +129,7 @@ def density(
         matrix: symmetric (n, n), or what of it is not known.
         probes: number of probes.
         steps: Lanczos steps, hence products, of each probe; fewer where its subspace is invariant before.
+        first: number of the first probe, see :func:`measure`.
         seed: of the probes.
         memory: bytes for the Lanczos bases, see ``basis_bytes``; one probe at least is taken at a time.
         progress: to go on from; see :func:`measure`.
@@ -144,7 +148,7 @@ def density(
         nothing = np.full((probes, steps), np.nan)
         return finished(space, Progress(nothing, nothing), seed)
     state = progress or Progress(np.zeros((0, steps)), np.zeros((0, steps)))
-    for _ in measure(space, probes, steps, seed=seed, memory=memory, progress=state):
+    for _ in measure(space, probes, steps, first=first, seed=seed, memory=memory, progress=state):
         pass
     if not np.isfinite(state.alpha[:, 0]).all():
         raise Refused("the curvature here is not finite", "see where the loss is: --what loss")
