@@ -18,7 +18,8 @@ REACH = {"reach_near_null": 0, "reach_top": 0, "reach_random": 1, "reach_samples
 
 def measure(context, run, settings=None, **options):
     chosen = {"flat": build(FlatConfig, SMALL | (settings or {})), "reach": build(ReachConfig, REACH)}
-    return probe(context, build(ProbeConfig, {"run": run, "what": "flat", "points": 2} | options), chosen)
+    given = {"run": run, "what": "flat", "points": 2} | options
+    return probe(context, build(ProbeConfig, given), {name: chosen[name] for name in given["what"].split(",")})
 
 
 def test_shares_of_a_model_sum_to_one_and_other_data_are_looked_at(zoo, at):

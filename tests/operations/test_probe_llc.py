@@ -19,7 +19,8 @@ SMALL = {"llc_samples": 60, "llc_chains": 2, "llc_draws": 12, "llc_burn_in": 6, 
 
 def measure(context, run, settings=None, **options):
     chosen = {"llc": build(LlcConfig, SMALL | (settings or {})), "machinery": MachineryConfig(machinery_samples=40)}
-    return probe(context, build(ProbeConfig, {"run": run, "what": "llc", "points": 2} | options), chosen)
+    given = {"run": run, "what": "llc", "points": 2} | options
+    return probe(context, build(ProbeConfig, given), {name: chosen[name] for name in given["what"].split(",")})
 
 
 def test_a_model_has_a_coefficient_with_its_error_and_the_walks(zoo, at):
