@@ -25,8 +25,8 @@ def llc(group: Group) -> Figure | None:
     Estimates that should not be trusted are said, at a point with the reasons.
 
     Args:
-        group: ``llc_excess`` along ``chain`` and ``step``, ``llc_burn_in``, ``llc_inverse_temperature`` and ``llc``
-            with its ends, of a point or along ``t``.
+        group: ``llc_excess`` along ``chain`` and ``step``, ``llc_burn_in``, ``llc_inverse_temperature``,
+            ``llc_heat`` where there is one, and ``llc`` with its ends, of a point or along ``t``.
 
     Returns:
         The figure; None where the group has no such chains.
@@ -56,11 +56,12 @@ def llc(group: Group) -> Figure | None:
 
 
 def _running(point: Group) -> tuple[Array, Array]:
-    """Numbers of draws (m,), and λ̂ of each chain from so many (chains, m)."""
+    """Numbers of draws (m,), and λ̂ of each chain from so many (chains, m), less what minibatches add to it."""
     burn_in = int(number(point, "llc_burn_in"))
     each = number(point, "llc_inverse_temperature") * point["llc_excess"].values[:, burn_in:]
     draws = np.arange(1, each.shape[1] + 1)
-    return draws, np.cumsum(each, axis=1) / draws
+    heat = number(point, "llc_heat") if "llc_heat" in point else 0.0
+    return draws, np.cumsum(each, axis=1) / draws - heat
 
 
 def _losses(axes: Axes, group: Group) -> None:

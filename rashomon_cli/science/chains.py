@@ -2,7 +2,9 @@
 
 Sources: Gelman et al., Bayesian Data Analysis, 3rd edition, §11.4 and §11.5; Vehtari, Gelman, Simpson, Carpenter and
 Bürkner 2021, arXiv 1903.08008, equations 1 to 4 and 10 to 13; the autocorrelations are summed up to where sums of
-neighbours stop being positive and decreasing (Geyer 1992).
+neighbours stop being positive and decreasing (Geyer 1992). They are taken of draws and of means of √n neighbours (batch
+means, Flegal and Jones 2010, arXiv 0811.1729): where draws have noise of their own beside what the chain does, as
+losses on minibatches have, a slow chain shows in the latter only. The larger of the two errors counts.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ class ChainMean:
     Attributes:
         value: NaN where a draw is not finite.
         stderr: Monte Carlo standard error: neighbouring draws are alike, and chains may differ.
-        half_width: of the interval around ``value``, t(effective − 1) · stderr, at 95 %.
+        half_width: of the interval around ``value``, t · stderr, at 95 %; its degrees of freedom are one less than the
+            smaller of the two numbers that follow.
         effective: number of independent draws that would tell as much.
+        blocks: number of independent means of √n neighbours that would.
         disagreement: split-R̂, 1 where halves of chains all have the same distribution; above 1.1 they do not.
     """
 
@@ -34,6 +38,7 @@ class ChainMean:
     stderr: float
     half_width: float
     effective: float
+    blocks: float
     disagreement: float
 
 
@@ -56,20 +61,44 @@ def chain_mean(draws: Array) -> ChainMean:
     if half < 2:
         raise ValueError(f"{draws.shape[1]} draws a chain: four are needed")
     if not np.isfinite(draws).all():
-        return ChainMean(math.nan, math.nan, math.nan, math.nan, math.nan)
+        return ChainMean(*[math.nan] * 6)
     origin = draws[0, 0]  # without it, rounding gives draws that are all equal a spread
     draws = draws - origin
     value = float(origin + draws.mean())
     halves = np.concatenate([draws[:, :half], draws[:, -half:]])
-    within = float(halves.var(axis=1, ddof=1).mean())
-    total = (half - 1) / half * within + float(halves.mean(axis=1).var(ddof=1))
+    within, total = _variances(halves)
     if total == 0.0:
-        return ChainMean(value, 0.0, 0.0, float(draws.size), 1.0)
-    effective = halves.size / _autocorrelation_time(halves, within, total)
-    stderr = math.sqrt(total / effective)
-    quantile = float(stdtrit(max(effective - 1, 1.0), (1 + LEVEL) / 2))
+        return ChainMean(value, 0.0, 0.0, float(draws.size), float(draws.size), 1.0)
+    (one, _), (other, blocks) = _variance_of_mean(halves), _variance_of_mean(_blocks(halves))
+    variance = max(one, other)
+    effective, stderr = total / variance, math.sqrt(variance)
+    quantile = float(stdtrit(max(min(effective, blocks) - 1, 1.0), (1 + LEVEL) / 2))
     disagreement = math.sqrt(total / within) if within > 0 else math.inf
-    return ChainMean(value, stderr, quantile * stderr, effective, disagreement)
+    return ChainMean(value, stderr, quantile * stderr, effective, blocks, disagreement)
+
+
+def _blocks(chains: Array) -> Array:
+    """Means of √n neighbours of each chain."""
+    size = math.isqrt(chains.shape[1])
+    count = chains.shape[1] // size
+    blocks: Array = chains[:, -count * size :].reshape(len(chains), count, size).mean(axis=2)
+    return blocks
+
+
+def _variances(chains: Array) -> tuple[float, float]:
+    """Within chains, and of all together."""
+    count = chains.shape[1]
+    within = float(chains.var(axis=1, ddof=1).mean())
+    return within, (count - 1) / count * within + float(chains.mean(axis=1).var(ddof=1))
+
+
+def _variance_of_mean(chains: Array) -> tuple[float, float]:
+    """The variance of the mean over all, and how many independent ones of them would have it."""
+    within, total = _variances(chains)
+    if total == 0.0:
+        return 0.0, float(chains.size)
+    effective = chains.size / _autocorrelation_time(chains, within, total)
+    return total / effective, effective
 
 
 def _autocorrelation_time(chains: Array, within: float, total: float) -> float:

@@ -10,7 +10,8 @@ is ``½ Σ nβh / (nβh + γ)``: a direction counts half where ``h = γ / nβ``,
 At finite n it is larger or smaller than its limit by terms of order 1 / log n where λ has a multiplicity (``x²y²``).
 Against ``devinterp``'s: n is the number of examples, not of a minibatch; L(w*) is that of all examples, and minibatch
 losses are compared with those of w* on the same examples; the error knows the autocorrelation of the draws; the step is
-found; the sampler's bias is smaller (see langevin.py).
+found; the sampler's bias is smaller (see langevin.py), and what minibatches add to λ̂ to first order in the step is
+taken off.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ import torch
 from rashomon_cli.core.results import Result, Variable, scalar, series, stack
 from rashomon_cli.core.seeds import derive
 from rashomon_cli.science.chains import chain_mean
-from rashomon_cli.science.intervals import mean
-from rashomon_cli.science.langevin import walk
+from rashomon_cli.science.intervals import Mean, mean
+from rashomon_cli.science.langevin import HEAT, walk
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.tempered import Posterior
 
 LEAST_ACCEPTANCE = 0.5
 MOST_DISAGREEMENT = 1.1
-MOST_HEAT = 0.05
+MOST_HEAT = 2 * HEAT  # what is taken off is known to first order only
 MOST_BELOW = 0.25
 LEAST_EQUIPARTITION = 0.5
 DRIFT_LEVEL = 0.99
@@ -124,7 +125,8 @@ def one_chain(
         tick: called after each batch.
 
     Returns:
-        For ``summary``: the losses along ``step``, and what tells whether to trust them.
+        For ``summary``: the losses along ``step``, what tells whether to trust them, and, of minibatches, the heat
+        along ``check``.
 
     Raises:
         Diverged: if the loss or the gradient at the point is not finite.
@@ -141,6 +143,7 @@ def one_chain(
     chance = torch.Generator().manual_seed(derive(seed, "learning coefficient", index))
     found = walk(posterior, draws=draws, burn_in=burn_in, step=step, chance=chance)
     parameters = point.theta.numel()
+    heat = {"llc_heat": series("check", found.heat, "1", _HEAT)} if posterior.batch else {}
     return Result(
         {
             "llc_excess": series("step", found.excess, "nat", "loss of a chain above that of the point"),
@@ -148,19 +151,20 @@ def one_chain(
             "llc_equipartition": scalar(
                 _mean(found.virial) / parameters, "1", "mean of (w − w*)·∇U over its value in equilibrium"
             ),
-            "llc_heat": scalar(
-                _mean(found.heat) if posterior.batch else 0.0,
-                "1",
-                "what noise of minibatches adds to λ̂, to first order",
-            ),
             "llc_step": scalar(found.step, "1", "ε, the variance of a step's noise"),
-            "llc_gradients": scalar(posterior.gradients / posterior.count, "1", "gradients of the sample's loss"),
+            "llc_gradients": scalar(
+                posterior.gradients / posterior.count, "1", "gradients of the sample's loss, of all chains together"
+            ),
             "llc_burn_in": Variable((), np.asarray(burn_in), "1", "steps of a chain before its draws"),
             "llc_examples": Variable((), np.asarray(posterior.count), "1", "number n of examples"),
             "llc_inverse_temperature": scalar(posterior.inverse_temperature, "1", "nβ"),
             "llc_localisation": scalar(localisation, "1", "γ"),
+            **heat,
         }
     )
+
+
+_HEAT = "what noise of minibatches adds to λ̂, to first order"
 
 
 def summary(chains: Sequence[Result]) -> Result:
@@ -170,13 +174,15 @@ def summary(chains: Sequence[Result]) -> Result:
         chains: what ``one_chain`` returned, in the order of their indices; they differ in nothing else.
 
     Returns:
-        ``llc`` with its standard error, and ``llc_low`` and ``llc_high``, an interval at 95 %; ``llc_excess`` along
-        ``chain`` and ``step``, the burn-in included; and whether to trust it: ``llc_concerns`` in words, from
+        ``llc`` = nβ times the mean excess less ``llc_heat``, what minibatches add; its standard error, and ``llc_low``
+        and ``llc_high``, an interval at 95 %, all of which know the error of both; ``llc_excess`` along ``chain`` and
+        ``step``, the burn-in included; and whether to trust it: ``llc_concerns`` in words, from
 
         - ``llc_effective_draws`` and ``llc_disagreement`` (split-R̂) of the chains,
         - ``llc_drift``, λ̂ of the second half of the draws less that of the first,
-        - ``llc_acceptance`` of steps, ``llc_heat`` by minibatches,
-        - ``llc_negative``, the share of draws with a loss below that of the point: it is no minimum,
+        - ``llc_acceptance`` of steps, ``llc_heat``,
+        - an interval below 0, and, of steps that see all examples, ``llc_negative``, the share of draws with a loss
+          below that of the point: it is no minimum. By the noise of minibatches many are below that of a minimum, too,
         - ``llc_lost``, the share of draws that are not finite: λ̂ is NaN then,
         - ``llc_equipartition``, 1 where the walk is in equilibrium, less while it still spreads in flat directions.
 
@@ -191,28 +197,36 @@ def summary(chains: Sequence[Result]) -> Result:
     each = beta * joined["llc_excess"].values[:, burn_in:]
     whole, half = chain_mean(each), each.shape[1] // 2
     drift = mean(each[:, -half:].mean(axis=1) - each[:, :half].mean(axis=1), DRIFT_LEVEL)
+    minibatches = "llc_heat" in joined
+    heat = mean(joined["llc_heat"].values.ravel()) if minibatches else Mean(0.0, 0.0, 0.0, 0)
+    value = whole.value - heat.value
+    half_width = math.hypot(whole.half_width, heat.half_width)
     found = {
-        "llc": scalar(whole.value, "1", "local learning coefficient", whole.stderr),
-        "llc_low": scalar(whole.value - whole.half_width, "1", "local learning coefficient, lower end at 95 %"),
-        "llc_high": scalar(whole.value + whole.half_width, "1", "local learning coefficient, upper end at 95 %"),
+        "llc": scalar(value, "1", "local learning coefficient", math.hypot(whole.stderr, heat.stderr)),
+        "llc_low": scalar(value - half_width, "1", "local learning coefficient, lower end at 95 %"),
+        "llc_high": scalar(value + half_width, "1", "local learning coefficient, upper end at 95 %"),
+        "llc_heat": scalar(heat.value, "1", _HEAT, heat.stderr),
         "llc_effective_draws": scalar(whole.effective, "1", "independent draws that would tell as much"),
         "llc_disagreement": scalar(whole.disagreement, "1", "split-R̂ of the chains"),
         "llc_drift": scalar(drift.value, "1", "λ̂ of the second half of the draws less that of the first", drift.stderr),
-        "llc_negative": scalar(float((each < 0).mean()), "1", "share of draws with a loss below that of the point"),
         "llc_lost": scalar(float((~np.isfinite(each)).mean()), "1", "share of draws that are not finite"),
         "llc_resolution": scalar(
             shared("llc_localisation") / beta, "nat", "Hessian eigenvalue at which a direction counts half"
         ),
     }
+    if not minibatches:
+        below = float((each < 0).mean())
+        found["llc_negative"] = scalar(below, "1", "share of draws with a loss below that of the point")
     for name, variable in joined.items():
         if variable.dims == ("chain",):
-            value = variable.values[0] if name in _SETTINGS else np.asarray(variable.values.mean())
-            found[name] = Variable((), np.asarray(value), variable.units, variable.long_name)
+            reduced = variable.values[0] if name in _SETTINGS else _REDUCED.get(name, np.mean)(variable.values)
+            found[name] = Variable((), np.asarray(reduced), variable.units, variable.long_name)
     words = "; ".join(concerns(found, len(chains), drifts=abs(drift.value) > drift.half_width))
     found["llc_concerns"] = Variable((), np.asarray(words), "1", "why not to trust the local learning coefficient")
     return Result({**found, "llc_excess": joined["llc_excess"]})
 
 
+_REDUCED = {"llc_gradients": np.sum}
 _SETTINGS = ("llc_burn_in", "llc_examples", "llc_inverse_temperature", "llc_localisation")
 
 
@@ -234,7 +248,7 @@ def concerns(found: Mapping[str, Variable], chains: int, drifts: bool) -> list[s
     tests = {
         "steps are too large": number["llc_acceptance"] < LEAST_ACCEPTANCE,
         "minibatches are too small": number["llc_heat"] > max(MOST_HEAT * abs(number["llc"]), half_width),
-        "the point is no minimum": number["llc_high"] < 0 or number["llc_negative"] > MOST_BELOW,
+        "the point is no minimum": number["llc_high"] < 0 or number.get("llc_negative", 0.0) > MOST_BELOW,
         "the chains still drift": drifts,
         "flat directions are not explored yet": number["llc_equipartition"] < LEAST_EQUIPARTITION,
         "the chains disagree": number["llc_disagreement"] > MOST_DISAGREEMENT,

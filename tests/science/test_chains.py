@@ -40,6 +40,20 @@ def test_the_interval_holds_the_mean_in_95_of_100(correlation, draws):
     assert 181 <= inside <= 200
 
 
+def test_noise_of_each_draw_does_not_hide_that_a_chain_is_slow():
+    """Like losses on minibatches: a chain of variance 1 forgets in 80 steps, each draw has noise of variance 25."""
+    inside, found = 0, []
+    for seed in range(200):
+        noise = 5 * np.random.default_rng(1000 + seed).standard_normal((4, 2000))
+        found.append(chain_mean(autoregressive(0.9875, 4, 2000, seed) + noise))
+        inside += abs(found[-1].value) <= found[-1].half_width
+    assert 181 <= inside <= 200
+    variance = (159 + 25) / 8000
+    assert np.mean([each.stderr for each in found]) == pytest.approx(math.sqrt(variance), rel=0.15)
+    # Means of 31 neighbours have a variance of 25 / 31 by noise and, of the chain, nearly 1.
+    assert np.median([each.blocks for each in found]) == pytest.approx((25 / 31 + 0.88) / variance, rel=0.3)
+
+
 def test_chains_that_stay_apart_count_little_more_than_once_each():
     draws = autoregressive(0.0, 4, 500, seed=2) * 0.01 + np.array([[0.0], [1.0], [2.0], [3.0]])
     found = chain_mean(draws)
@@ -70,7 +84,7 @@ def test_a_draw_that_is_not_finite_leaves_no_mean():
     draws = autoregressive(0.0, 2, 10, seed=4)
     draws[1, 3] = math.inf
     assert math.isnan(chain_mean(draws).value)
-    assert math.isnan(chain_mean(draws).stderr)
+    assert math.isnan(chain_mean(draws).half_width)
 
 
 def test_too_few_draws_are_refused():

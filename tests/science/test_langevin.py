@@ -89,13 +89,40 @@ def test_acceptance_is_that_of_metropolis_and_hastings(step, seed):
     assert acceptance(here, there, step) == pytest.approx(math.exp(min(0.0, exponent)), rel=1e-9, abs=1e-300)
 
 
+def regression(make, count, size):
+    """Linear regression with residuals of variance 1, and its minimum."""
+    chance = torch.Generator().manual_seed(3)
+    x, y = (torch.randn(count, k, generator=chance, dtype=torch.float64) for k in (size, 1))
+    module = torch.nn.Linear(size, 1, bias=False)
+    problem = make(module, x, y, loss=lambda outputs, targets: 0.5 * (outputs - targets).square().sum(-1))
+    return problem, x, y, torch.linalg.lstsq(x, y).solution[:, 0]
+
+
+@pytest.mark.parametrize(("count", "size", "batch"), [(2000, 10, 256), (2000, 10, 32), (8000, 30, 256)])
+def test_the_step_that_is_found_heats_little(make, count, size, batch):
+    """Where noise of minibatches dominates, steps of 2 / a would be accepted, and heat many times λ."""
+    problem, x, y, theta = regression(make, count, size)
+    posterior = Posterior(problem, Point(theta, {}), problem.train, batch=batch, localisation=1.0)
+    found = go(posterior, burn_in=250, draws=200)
+    beta = posterior.inverse_temperature
+    gradients = (x @ theta[:, None] - y) * x
+    each = beta**2 * float(gradients.square().sum(1).mean()) / batch / 8
+    assert 2 / beta * each > 0.3 * size / 2
+    # λ is told by the burn-in alone, with the noise of its minibatches.
+    assert 0.02 < found.step * each / (size / 2) < 0.1
+    assert np.mean(found.heat) == pytest.approx(found.step * each, rel=0.3)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 9])
+def test_a_check_sees_the_examples_of_the_step_that_it_checks(make, batch):
+    problem, _, _, theta = regression(make, 500, 10)
+    posterior = Posterior(problem, Point(theta, {}), problem.train, batch=batch, localisation=1.0)
+    assert np.mean(go(posterior, step=1e-6, burn_in=100, draws=300).acceptance) > 0.98
+
+
 def test_noise_of_minibatches_is_told(make):
     """Linear regression at its minimum: the variance of a gradient is known there, and so is what it adds to λ̂."""
-    chance = torch.Generator().manual_seed(3)
-    x, y = (torch.randn(400, size, generator=chance, dtype=torch.float64) for size in (40, 1))
-    module = torch.nn.Linear(40, 1, bias=False)
-    problem = make(module, x, y, loss=lambda outputs, targets: 0.5 * (outputs - targets).square().sum(-1))
-    theta = torch.linalg.lstsq(x, y).solution[:, 0]
+    problem, x, y, theta = regression(make, 400, 40)
     beta, gamma, batch = 500.0, 1.0, 128
     curvature = torch.linalg.eigvalsh(x.T @ x / 400)
     step = 0.2 / (beta * float(curvature.max()) + gamma)
@@ -105,7 +132,7 @@ def test_noise_of_minibatches_is_told(make):
     found = go(posterior, step=step, burn_in=200, draws=2500)
     estimate = chain_mean(beta * found.excess[200:])
     exact = float((0.5 * beta * curvature / (beta * curvature + gamma)).sum())
-    heat = chain_mean(np.array(found.heat))
+    heat = chain_mean(found.heat)
     gradients = (x @ theta[:, None] - y) * x
     at_the_minimum = step * beta**2 * float(gradients.square().sum(1).mean()) / batch / 8
     # Away from the minimum a gradient varies more: by the variance of x xᵀ (w − w*).

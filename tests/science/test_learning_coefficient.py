@@ -101,20 +101,62 @@ def test_a_hyperbola_has_half(function_problem, batch):
     assert float(found["llc"].values) == pytest.approx(10 / 2, rel=0.1)
 
 
-def regression(make, count, size):
-    """Linear regression with noise, and its minimum."""
+def regression(make, count, size, spread=1.0):
+    """Linear regression with residuals of some spread, its minimum, and λ̂ there with γ = 1."""
     chance = torch.Generator().manual_seed(5)
     x, y = (torch.randn(count, k, generator=chance, dtype=torch.float64) for k in (size, 1))
+    y *= spread
     problem = make(torch.nn.Linear(size, 1, bias=False), x, y, loss=lambda out, want: (out - want).square().mean(-1))
-    return problem, torch.linalg.lstsq(x, y).solution[:, 0]
+    curved = count / math.log(count) * torch.linalg.eigvalsh(2 * x.T @ x / count).numpy()
+    return problem, torch.linalg.lstsq(x, y).solution[:, 0], float((0.5 * curved / (curved + 1)).sum())
 
 
-@pytest.mark.parametrize(("batch", "told"), [(2, True), (None, False)])
-def test_minibatches_that_are_too_small_are_told(make, batch, told):
-    problem, theta = regression(make, 200, 12)
-    found = measure(problem, theta, batch=batch, localisation=1.0, inverse_temperature=None)
+def regress(problem, theta, **options):
+    return measure(problem, theta, **{"localisation": 1.0, "inverse_temperature": None} | options)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "spread"), [(2000, 10, 1.0), (2000, 30, 1.0), (20000, 10, 1.0), (2000, 10, 0.5), (2000, 1, 1.0)]
+)
+def test_minibatches_add_nothing_where_their_noise_dominates(make, count, size, spread):
+    problem, theta, exact = regression(make, count, size, spread)
+    found = regress(problem, theta, batch=256, burn_in=250, draws=500)
+    value, stderr = float(found["llc"].values), float(found["llc"].stderr)
+    assert abs(value - exact) < 3 * stderr
+    assert stderr < 0.35 * exact
+    assert 0 < float(found["llc_heat"].values) < 0.1 * exact
+    assert not str(found["llc_concerns"].values)
+
+
+def test_what_minibatches_add_is_taken_off_and_its_error_joined(make):
+    problem, theta, exact = regression(make, 1000, 40, 0.5)
+    found = regress(problem, theta, batch=256, step=2e-3, draws=1000)
+    value, stderr, heat = float(found["llc"].values), float(found["llc"].stderr), found["llc_heat"]
+    assert abs(value - exact) < 3 * stderr
+    assert value + float(heat.values) > exact + 3 * stderr, "without it the interval would miss"
+    beta = float(found["llc_inverse_temperature"].values)
+    assert value + float(heat.values) == pytest.approx(beta * found["llc_excess"].values[:, 300:].mean())
+    assert 0 < float(heat.stderr) < stderr
+    assert value - float(found["llc_low"].values) > 1.96 * stderr
+
+
+@pytest.mark.parametrize(("batch", "step", "told"), [(2, 4e-4, True), (2, None, False), (None, None, False)])
+def test_minibatches_that_are_too_small_for_a_step_are_told(make, batch, step, told):
+    problem, theta, exact = regression(make, 200, 12)
+    found = regress(problem, theta, batch=batch, step=step)
     assert ("minibatches are too small" in str(found["llc_concerns"].values)) is told
-    assert (float(found["llc"].values) > 1.2 * 12 / 2) is told
+    assert (float(found["llc_heat"].values) > 0.2 * exact) is told
+
+
+@pytest.mark.parametrize("batch", [None, 256], ids=["adjusted", "minibatches"])
+def test_an_exact_minimum_is_not_taken_for_none(make, batch):
+    """Four draws in ten lie below it, as their minibatches see them."""
+    problem, theta, exact = regression(make, 2000, 1)
+    found = regress(problem, theta, batch=batch, step=5e-5)
+    assert (found["llc_excess"].values[:, 300:] < 0).mean() == pytest.approx(0.4 if batch else 0.0, abs=0.1)
+    assert "no minimum" not in str(found["llc_concerns"].values)
+    assert ("llc_negative" in found) is (batch is None)
+    assert abs(float(found["llc"].values) - exact) < 3 * float(found["llc"].stderr)
 
 
 @pytest.mark.parametrize("batch", [None, 100], ids=["adjusted", "minibatches"])
@@ -154,9 +196,10 @@ def test_the_cost_is_as_announced(function_problem):
     ticks = []
     found = measure(problem, zeros(4), batch=2, draws=40, burn_in=10, chains=3, step=1e-4, tick=ticks.append)
     # A chain: one gradient at the start, two a step of the burn-in, one a draw and one more at every tenth.
-    assert float(found["llc_gradients"].values) == (1 + 2 * 10 + 40 + 4) * 2 / 8
+    assert float(found["llc_gradients"].values) == 3 * (1 + 2 * 10 + 40 + 4) * 2 / 8
+    assert len(ticks) == 3 * (1 + 1 + 2 * 10 + 40 + 2 * 4), "of those at every tenth the halves come one by one"
     found = measure(problem, zeros(4), draws=40, burn_in=10, step=1e-4)
-    assert float(found["llc_gradients"].values) == 1 + 50
+    assert float(found["llc_gradients"].values) == 4 * (1 + 50)
 
 
 @SAMPLERS
