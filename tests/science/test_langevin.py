@@ -113,6 +113,17 @@ def test_the_step_that_is_found_heats_little(make, count, size, batch):
     assert np.mean(found.heat) == pytest.approx(found.step * each, rel=0.3)
 
 
+def test_the_burn_in_spreads_then_cools(make):
+    """At the last of its steps alone the walk would need 2 / εa = 200 to spread; λ is 50 here."""
+    problem, _, _, theta = regression(make, 2000, 100)
+    posterior = Posterior(problem, Point(theta, {}), problem.train, batch=16, localisation=1.0)
+    walks = [go(posterior, burn_in=250, draws=100, chance=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    seen = posterior.inverse_temperature * np.mean([found.excess for found in walks], axis=0)
+    assert np.mean([found.step for found in walks]) * posterior.inverse_temperature < 0.02
+    assert 50 < seen[150:200].mean() < 80
+    assert seen[250:].mean() == pytest.approx(50, abs=8)
+
+
 @pytest.mark.parametrize("batch", [2, 3, 9])
 def test_a_check_sees_the_examples_of_the_step_that_it_checks(make, batch):
     problem, _, _, theta = regression(make, 500, 10)
