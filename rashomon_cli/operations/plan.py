@@ -24,7 +24,7 @@ class Step:
         vectors: Hessian products a forward pass.
         shared: names work that other runs of a family need too, such as an L1 training; the longest is done once.
         problem: names the one of the plan's problems that it is done on; the first where left out.
-        batch: examples between two moves of the progress bar; as many as an evaluation takes where left out.
+        batch: examples between two moves of the progress bar, at most as many as an evaluation takes at once.
     """
 
     title: str

@@ -145,7 +145,8 @@ class Work:
         context, subject = self.context, self.subject
         places = Places.of(context, subject, self.refresh_samples, self.seed, self.float64)
         steps = self.steps(places.loaded.problem.layout)
-        batches = [-(-step.forward_passes // (step.batch or problems.EVALUATION_BATCH)) for step in steps]
+        most = problems.EVALUATION_BATCH
+        batches = [-(-s.forward_passes // min(s.batch or most, most)) for s in steps]
         context.progress.start("probe", sum(batches))
         points = self._at_points(job, places)
         found: dict[str, Mapping[str, Variable]] = {}

@@ -27,12 +27,13 @@ def choosing(name: str, examples: int, *, near_null: int, degree: int, top: int 
     pairs, rows, found = max(top, known), near_null + top + others, []
     if pairs:
         count = searching(pairs)
-        found.append(Step(f"{name}: steepest pairs in about {count} products", count * examples, "product", vectors=1))
+        title = f"{name}: steepest pairs in about {count} products"
+        found.append(Step(title, count * examples, "product", vectors=1, batch=examples))
     if near_null:
         title = f"{name}: range of the spectrum in {_RANGE} products"
-        found.append(Step(title, _RANGE * examples, "product", vectors=1))
+        found.append(Step(title, _RANGE * examples, "product", vectors=1, batch=examples))
         title = f"{name}: {near_null} near-null directions in {degree + 1} products each"
-        found.append(Step(title, (degree + 1) * examples, "product", vectors=near_null))
+        found.append(Step(title, (degree + 1) * examples, "product", vectors=near_null, batch=examples))
     if known + rows:
-        found.append(Step(f"{name}: curvatures", examples, "product", vectors=known + rows))
+        found.append(Step(f"{name}: curvatures", examples, "product", vectors=known + rows, batch=examples))
     return found

@@ -131,7 +131,7 @@ def products(title: str, count: int, settings: MatrixConfig, sizes: Sizes, vecto
         The step: forward passes and products.
     """
     examples = taken(settings.samples, getattr(sizes, settings.split))
-    return Step(title, count * examples, "product", vectors=vectors)
+    return Step(title, count * examples, "product", vectors=vectors, batch=examples)
 
 
 def by_layer(step: Step, settings: SpectrumConfig, sizes: Sizes) -> Step:
