@@ -36,7 +36,7 @@ def committed(folder, root):
     return root
 
 
-@pytest.mark.parametrize("name", ["cifar10", "ridge", "width"])
+@pytest.mark.parametrize("name", ["cifar10", "curvature", "ridge", "width"])
 def test_every_table_of_a_folder_is_made_from_its_store(tmp_path, name):
     folder = FOLDER.parent / name
     spec = importlib.util.spec_from_file_location(f"{name}_tables", folder / "tables.py")
