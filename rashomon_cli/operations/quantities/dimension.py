@@ -11,7 +11,7 @@ from rashomon_cli.core.options import option
 from rashomon_cli.core.specs import split_list
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.matrix import MatrixConfig, check_layers, matrix_arguments, products, searching
-from rashomon_cli.operations.quantities.quantity import Quantity, Sizes
+from rashomon_cli.operations.quantities.quantity import Quantity, Sizes, taken
 
 _ROUTES = ("gram", "top", "quadrature")
 _DISTANCE = 40  # products with either matrix
@@ -49,9 +49,7 @@ class DimensionConfig(MatrixConfig):
 def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
     found = []
     if "gram" in settings.dimension_routes:
-        gradients = -(-sizes.outputs // 2)  # a gradient of an output is about half a product
-        title = f"dimension by the Gram matrix: gradients of {sizes.outputs} outputs an example"
-        found.append(products(title, 1, settings, sizes, vectors=gradients))
+        found.append(_gram(settings, sizes))
         if settings.matrix == "hessian":
             title = f"dimension: distance of the Gauss-Newton matrix in about {_DISTANCE} products"
             found.append(products(title, _DISTANCE, settings, sizes))
@@ -65,6 +63,22 @@ def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
         title = f"dimension by quadrature: {probes} probes of {count} products"
         found.append(products(title, count, settings, sizes, vectors=probes))
     return found
+
+
+def _gram(settings: DimensionConfig, sizes: Sizes) -> Step:
+    """The Gram route: where not all rows fit into memory, examples are gone through several times, fewer each time."""
+    from rashomon_cli.science.spectra.gram_matrix import passes
+
+    columns = 1 if settings.matrix == "fisher" else sizes.outputs
+    size = sizes.layout.total if sizes.layout else 0
+    examples = taken(settings.samples, getattr(sizes, settings.split))
+    times = -(-(passes(columns, examples, size, _bytes(settings)) + 1) // 2)
+    title = f"dimension by the Gram matrix: gradients of {columns} outputs an example"
+    return products(title, times, settings, sizes, vectors=-(-columns // 2))  # a gradient is about half a product
+
+
+def _bytes(settings: DimensionConfig) -> int:
+    return round(settings.dimension_memory * 2**30)
 
 
 QUANTITY = Quantity(
@@ -83,7 +97,7 @@ QUANTITY = Quantity(
         "deflate": s.dimension_deflate,
         "limit": s.dimension_limit,
         "symmetries": s.dimension_symmetries,
-        "memory": round(s.dimension_memory * 2**30),
+        "memory": _bytes(s),
         "seed": sample.seed,
     },
     steps=_steps,
