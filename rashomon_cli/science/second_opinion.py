@@ -24,7 +24,7 @@ from rashomon_cli.science.pyhessian_backend import Pieces, PyHessian, load
 from rashomon_cli.science.spectra.deflation import Border, Complement
 from rashomon_cli.science.spectra.density import Density
 from rashomon_cli.science.spectra.lanczos import resolution
-from rashomon_cli.science.spectra.pairs import TOLERANCE
+from rashomon_cli.science.spectra.pairs import TOLERANCE, converged
 from rashomon_cli.science.spectra.slq import probe_vectors
 
 _LEFT = 0.5
@@ -67,15 +67,14 @@ def eigenvalues(
     each = values.cpu().numpy()
     spent = np.asarray(matrix.matvecs - before)
     rows = np.argsort(-each)
-    rounding = 40 * torch.finfo(matrix.like.dtype).eps * np.abs(each).max(initial=0.0)
-    converged = np.asarray(int((residuals <= accepted * np.abs(each) + rounding).sum()))
+    told = converged(matrix, each, residuals, accepted, np.abs(each).max(initial=0.0))
     words = "eigenvalues of largest |λ|, of either sign"
     return Result(
         {
             "matvecs": Variable((), spent, "1", "products of the matrix with one vector"),
             "eigenvalues_top": series("top", _padded(each[rows], count), "nat", words),
             "residuals_top": series("top", _padded(residuals[rows], count), "nat", f"residuals of the {words}"),
-            "converged_top": Variable((), converged, "1", f"how many of the {words} converged"),
+            "converged_top": Variable((), np.asarray(int(told.sum())), "1", f"how many of the {words} converged"),
         }
     )
 

@@ -146,8 +146,7 @@ class Work:
         places = Places.of(context, subject, self.refresh_samples, self.seed, self.float64)
         steps = self.steps(places.loaded.problem.layout)
         most = problems.EVALUATION_BATCH
-        batches = [-(-s.forward_passes // min(s.batch or most, most)) for s in steps]
-        context.progress.start("probe", sum(batches))
+        context.progress.start("probe", sum(-(-s.forward_passes // min(s.batch or most, most)) for s in steps))
         points = self._at_points(job, places)
         found: dict[str, Mapping[str, Variable]] = {}
         metrics: dict[str, Metric] = {"batchnorm": "stored" if places.path is None else "refreshed"}

@@ -25,7 +25,10 @@ class TopConfig(SpectrumConfig):
     top_k: int = option(10, "top: number of the largest eigenvalues.", ge=1, le=500)
     top_bottom: int = option(3, "top: number of the most negative ones; not by pyhessian.", ge=0, le=500)
     top_tolerance: float = option(
-        0.05, "top: residual at which an eigenpair counts as converged, of |λ| + max |λ|/50.", gt=0, lt=1
+        0.05,
+        "top: residual at which an eigenpair counts as converged, of |λ|; a search ends at that of |λ| + max |λ|/50.",
+        gt=0,
+        lt=1,
     )
     top_products: int = option(150, "top: products that may be spent at a point.", ge=1)
 

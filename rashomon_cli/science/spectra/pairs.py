@@ -180,9 +180,16 @@ def _of_end(matrix: Matrix, found: Ritz, end: End, tolerance: float) -> Pairs:
     pairs.values[rows] = found.values[chosen]
     pairs.vectors[rows] = from_numpy(vectors * np.sign(largest)).to(matrix.like)
     pairs.residuals[rows] = found.exact_residuals(chosen, vectors)
-    rounding = 40 * torch.finfo(matrix.like.dtype).eps * np.abs(found.values).max(initial=0.0)
-    pairs.converged[rows] = pairs.residuals[rows] <= tolerance * np.abs(pairs.values[rows]) + rounding
+    largest = np.abs(found.values).max(initial=0.0)
+    pairs.converged[rows] = converged(matrix, pairs.values[rows], pairs.residuals[rows], tolerance, largest)
     return pairs
+
+
+def converged(matrix: Matrix, values: Array, residuals: Array, tolerance: float, largest: float) -> Array:
+    """Whether residuals (k,) are at most ``tolerance · |λ|``, rounding aside, which is relative to the largest |λ|."""
+    rounding = 40 * torch.finfo(matrix.like.dtype).eps * largest
+    found: Array = residuals <= tolerance * np.abs(values) + rounding
+    return found
 
 
 def _filled(matrix: Matrix, count: int) -> Pairs:
