@@ -15,7 +15,7 @@ from rashomon_cli.science.problem import Point
 from rashomon_cli.science.spectra import filters
 from rashomon_cli.science.spectra.lanczos import resolution
 from rashomon_cli.science.spectra.matrices import Matrix
-from rashomon_cli.science.spectra.pairs import LIMIT, extreme, leading, products
+from rashomon_cli.science.spectra.pairs import extreme, leading
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def directions(
     steep = max(top, deflate if near_null else 0)
     values, vectors = (np.zeros(0), none)
     if steep:
-        pairs = leading(matrix, steep, limit=max(LIMIT, products(steep)), seed=seed)
+        pairs = leading(matrix, steep, seed=seed)
         values, vectors = pairs.values, pairs.vectors
     positive = vectors[torch.from_numpy(values > 0)]
     if top > len(positive):  # eigenvalues below 0 are larger: a saddle
-        highest = extreme(matrix, top, 0, limit=max(LIMIT, products(top)), seed=seed).top
+        highest = extreme(matrix, top, 0, seed=seed).top
         noise = resolution(matrix.like.dtype) * np.abs(values).max(initial=0.0)
         positive = highest.vectors[torch.from_numpy(highest.values > noise)]
     rows["top"] = _filled(positive[:top], top)

@@ -113,8 +113,7 @@ def _deflated(matrix: Matrix, deflate: int, seed: int) -> Complement:
     count = min(deflate, matrix.size - 1)
     if not count:
         return Complement(matrix)
-    limit = max(pairs.LIMIT, pairs.products(count))
-    return Complement(matrix, pairs.leading(matrix, count, limit=limit, seed=seed).vectors)
+    return Complement(matrix, pairs.leading(matrix, count, seed=seed).vectors)
 
 
 def _kept(space: Complement) -> dict[str, Array]:

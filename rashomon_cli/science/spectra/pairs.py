@@ -91,7 +91,7 @@ def extreme(
     *,
     tolerance: float = TOLERANCE,
     check: bool = True,
-    limit: int = LIMIT,
+    limit: int | None = None,
     seed: int = 0,
 ) -> Extremes:
     """The largest eigenpairs and the smallest ones.
@@ -106,7 +106,8 @@ def extreme(
         tolerance: residual up to which a pair counts as converged, relative to ``|λ| + max|λ| / 50``; at least 2.4e-4
             for a float32 matrix, whose products are no more precise.
         check: whether to look for what was missed, in ten products or more.
-        limit: products with one vector; as many as :func:`products` says without a check are the least.
+        limit: products with one vector; as many as :func:`products` says without a check are the least. None allows
+            :data:`LIMIT`, or as many as the pairs need where that is more.
         seed: of the first vectors.
 
     Returns:
@@ -126,7 +127,7 @@ def leading(
     *,
     tolerance: float = TOLERANCE,
     check: bool = True,
-    limit: int = LIMIT,
+    limit: int | None = None,
     seed: int = 0,
 ) -> Pairs:
     """The eigenpairs of the largest |λ|, decreasing; arguments as of :func:`extreme`.
@@ -150,7 +151,9 @@ def memory(size: int, spent: int, pairs: int, itemsize: int = 4) -> int:
     return size * (spent * (2 * itemsize + 8) + pairs * (2 * 8 + itemsize))
 
 
-def _pairs(matrix: Matrix, asked: Sequence[End], tolerance: float, check: bool, limit: int, seed: int) -> list[Pairs]:
+def _pairs(
+    matrix: Matrix, asked: Sequence[End], tolerance: float, check: bool, limit: int | None, seed: int
+) -> list[Pairs]:
     """The pairs of each end.
 
     Raises:
@@ -159,6 +162,7 @@ def _pairs(matrix: Matrix, asked: Sequence[End], tolerance: float, check: bool, 
     ends = [(which, min(count, matrix.size)) for which, count in asked]
     total, precise = sum(count for _, count in ends), attainable(matrix, tolerance)
     least = products(total, check=False)
+    limit = max(LIMIT, products(total)) if limit is None else limit
     if limit < least:
         raise ValueError(f"{limit} products are too few for {total} pairs: {least} are the least")
     found: Ritz | None = None

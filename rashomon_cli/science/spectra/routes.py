@@ -17,7 +17,7 @@ from rashomon_cli.science.spectra.dimensions import Count
 from rashomon_cli.science.spectra.matrices import Matrix
 from rashomon_cli.science.spectra.output_factors import Kind
 from rashomon_cli.science.spectra.outside import outside
-from rashomon_cli.science.spectra.pairs import LIMIT, leading, products
+from rashomon_cli.science.spectra.pairs import leading
 from rashomon_cli.science.spectra.residual import residual_norm
 
 PREFIX = "dimension_"
@@ -90,7 +90,7 @@ def by_quadrature(setting: Setting, probes: int, steps: int, deflate: int, room:
         The counts, and the raw density as ``dimension_density_…``: that of ``--what density`` has other probes.
     """
     most = min(deflate, setting.matrix.size - 1)
-    top = leading(setting.matrix, most, limit=max(LIMIT, products(most)), seed=setting.seed)
+    top = leading(setting.matrix, most, seed=setting.seed)
     space = Complement(setting.matrix, top.vectors, setting.rows)
     found = slq.density(space, probes, steps, seed=setting.seed, memory=setting.memory)
     count, less = (counting.count(found, setting.taus, with_symmetry=each) for each in (True, False))
