@@ -115,7 +115,9 @@ def _sums(point: Group) -> tuple[Array, Array, Array]:
 def _rows(axes: Axes, group: Group, sets: dict[str, str]) -> None:
     """At a model a row a kind with its share, and one for random directions; hollow on other data."""
     shares = {kind: number(group, f"flat_share_{kind}") for kind in _KINDS}
-    told = {kind: f"{100 * share:.3g} %" if np.isfinite(share) else "not told" for kind, share in shares.items()}
+    told = {
+        kind: f"{round(100 * share, 4):.3g} %" if np.isfinite(share) else "not told" for kind, share in shares.items()
+    }
     labels = [f"{words}\n{told[kind]}" for kind, words in _KINDS.items()]
     labels += _RANDOM.values()
     for row, (kind, how) in enumerate(_LOOKS.items()):
