@@ -13,7 +13,7 @@ from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Result, Variable, scalar
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra import dimensions
-from rashomon_cli.science.spectra.blocks import layers as layers_of
+from rashomon_cli.science.spectra.blocks import matching
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.science.spectra.lanczos import resolution
@@ -83,7 +83,7 @@ def dimension(
     """
     chosen = None
     if layers is not None:
-        chosen = torch.stack(list(layers_of(problem.layout, layers).values())).any(0).to(point.theta.device)
+        chosen = matching(problem.layout, layers).to(point.theta.device)
     shift = problem.weight_decay if with_decay else 0.0
     tau = dimensions.tolerance(epsilon, step)
     matrix = Curvature(problem, point, batches, kind, chosen, shift, memory, tick)

@@ -13,6 +13,7 @@ from rashomon_cli.science.directions import directions
 from rashomon_cli.science.idle import idle
 from rashomon_cli.science.ledger import count, ledger
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra.blocks import matching, restricted
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.generators import MEMORY, generators
 from rashomon_cli.science.spectra.rank import rank_ratio
@@ -35,6 +36,8 @@ def flat(
     visible: float | None = None,
     steps: int = STEPS,
     step: float = 0.01,
+    kind: str = "hessian",
+    layers: str | None = None,
     with_decay: bool = False,
     memory: int = MEMORY,
     seed: int = 0,
@@ -45,7 +48,7 @@ def flat(
     Args:
         problem: the model and loss.
         point: where; BatchNorm frozen.
-        batches: the examples of the Hessian and of the outputs.
+        batches: the examples of the matrix and of the outputs.
         tau: |λ| that counts as 0.
         other: examples of other data, if there are any.
         near_null: number of directions.
@@ -54,7 +57,10 @@ def flat(
         visible: change of outputs per unit step up to which it counts as none; as much as τ needs where None.
         steps: of Lanczos for each direction, at most.
         step: distance over which changes of predictions are taken.
-        with_decay: whether wd·I is added to the Hessian.
+        kind: of the matrix that calls them flat: ``hessian``, ``ggn`` or ``fisher``.
+        layers: directions within the n parameters of layers that match, the others stay as they are, so that symmetries
+            and constant units count which these parameters have alone; None takes all.
+        with_decay: whether wd·I is added to the matrix.
         memory: bytes for directions of symmetries: where they do not fit, they are not told.
         seed: of what is drawn.
         tick: called after each batch.
@@ -65,18 +71,20 @@ def flat(
         directions with ‖Hv‖ ≤ τ, ``flat_blur``, ``flat_units_known``, 0 where the network's units could not be told, so
         that what reads dead ones counts as invisible, ``flat_symmetries_lacking``, why some symmetries could not be
         told, empty if none lack, and ``matvecs``, with those of the outputs. The directions as the tensor
-        ``vectors_near_null``. Where every eigenvalue is above τ there are fewer directions, or none: NaN.
+        ``vectors_near_null`` (k, n). Where every eigenvalue is above τ there are fewer directions, or none: NaN.
 
     Raises:
         Refused: if the loss does not say which change of outputs τ needs.
+        UsageError: if no layer matches.
     """
     x, y = next(iter(batches))
-    symmetry, lacking = _symmetries(problem, point, x[:_FEW], y[:_FEW], memory)
+    symmetry, lacking = _symmetries(problem, point, x[:_FEW], y[:_FEW], layers, memory)
+    problem, point = restricted(problem, point, layers)
     shift = problem.weight_decay if with_decay else 0.0
-    hessian = Curvature(problem, point, batches, shift=shift, tick=tick)
+    matrix = Curvature(problem, point, batches, kind, shift=shift, tick=tick)
     here = Point(point.theta, point.buffers)
     chosen = directions(
-        hessian, here, tau=tau, near_null=near_null, random=0, top=0, deflate=deflate, degree=degree, seed=seed
+        matrix, here, tau=tau, near_null=near_null, random=0, top=0, deflate=deflate, degree=degree, seed=seed
     )
     try:
         symmetries = find(problem.module, x[:_FEW])[1]
@@ -103,7 +111,7 @@ def flat(
     within = float((there <= tau).mean()) if there.size else math.nan
     found = {
         "flat_within": scalar(within, "1", "share of the directions with ‖Hv‖ ≤ τ"),
-        "flat_rank_ratio": rank_ratio(problem, point, batches),
+        "flat_rank_ratio": rank_ratio(problem, point, batches, kind=kind),
         "flat_tau": scalar(tau, "nat", "|λ| that counts as 0"),
         "flat_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
         "flat_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),
@@ -117,10 +125,14 @@ def flat(
     return Result({**entered.variables, **found}, {"vectors_near_null": chosen.units.cpu().numpy()})
 
 
-def _symmetries(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: int) -> tuple[Tensor | None, str]:
+def _symmetries(
+    problem: Problem, point: Point, x: Tensor, y: Tensor, layers: str | None, memory: int
+) -> tuple[Tensor | None, str]:
     """An orthonormal basis of directions of symmetries, None where none could be told; why it lacks some."""
     try:
-        found = generators(problem, point, x, y, memory)
+        found = generators(problem, point, x, y, memory if layers is None else math.inf)
+        if layers is not None:  # of a block there are fewer, and they are shorter
+            found = found.within(matching(problem.layout, layers))
         rows = found.rows(memory)
     except Refused as refusal:
         return None, refusal.message

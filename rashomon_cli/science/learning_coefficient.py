@@ -28,6 +28,7 @@ from rashomon_cli.science.chains import chain_mean
 from rashomon_cli.science.intervals import Mean, mean
 from rashomon_cli.science.langevin import HEAT, walk
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
+from rashomon_cli.science.spectra.blocks import restricted
 from rashomon_cli.science.tempered import Posterior
 
 LEAST_ACCEPTANCE = 0.5
@@ -51,6 +52,7 @@ def learning_coefficient(
     step: float | None = None,
     localisation: float = 100.0,
     inverse_temperature: float | None = None,
+    layers: str | None = None,
     seed: int = 0,
     tick: Tick = silent,
 ) -> Result:
@@ -67,6 +69,8 @@ def learning_coefficient(
         step: ε; None to find it.
         localisation: γ.
         inverse_temperature: nβ; None for n / log n.
+        layers: walk in the parameters of layers that match, the others stay as they are, which gives the weight-refined
+            coefficient (Wang et al. 2024, arXiv 2410.02984); None takes all.
         seed: of the chains.
         tick: called after each batch.
 
@@ -85,6 +89,7 @@ def learning_coefficient(
             step=step,
             localisation=localisation,
             inverse_temperature=inverse_temperature,
+            layers=layers,
             seed=seed,
             tick=tick,
         )
@@ -105,6 +110,7 @@ def one_chain(
     step: float | None = None,
     localisation: float = 100.0,
     inverse_temperature: float | None = None,
+    layers: str | None = None,
     seed: int = 0,
     tick: Tick = silent,
 ) -> Result:
@@ -121,6 +127,7 @@ def one_chain(
         step: ε.
         localisation: γ.
         inverse_temperature: nβ.
+        layers: that the walk is in.
         seed: of the chains.
         tick: called after each batch.
 
@@ -130,7 +137,9 @@ def one_chain(
 
     Raises:
         Diverged: if the loss or the gradient at the point is not finite.
+        UsageError: if no layer matches.
     """
+    problem, point = restricted(problem, point, layers)
     posterior = Posterior(
         problem,
         point,

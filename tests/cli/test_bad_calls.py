@@ -259,7 +259,8 @@ BAD = [
     *[
         (["probe", "tiny", "--what", what, *more], USAGE, f"{what} knows no {more[0]}", "rashomon probe")
         for what, *more in (
-            ("reach", "--matrix", "ggn", "--layers", "nonsense", "--split", "test"),
+            ("llc", "--matrix", "ggn", "--layers", "nonsense"),
+            ("loss", "--split", "test", "--layers", "nonsense"),
             ("dimension", "--by", "layer"),
             ("dimension", "--backend", "pyhessian"),
             ("llc", "--with-decay"),
@@ -268,6 +269,7 @@ BAD = [
     ],
     ([*SPECTRA, "--layers", "layers.1,blocks.*", "--dry-run"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     ([*SPECTRA, "--layers", "layers.1,blocks.*"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
+    (["probe", "tiny", "--what", "reach,llc", "--layers", "block"], USAGE, "no layer 'block'", "rashomon probe"),
     ([*SPECTRA, "--dimension-routes", "gramm"], USAGE, "no route 'gramm'", "--dimension-routes gram"),
     (["probe", "tiny", "--what", "flat", "--flat-ood", "photoes"], USAGE, "'photoes'", "--flat-ood photos"),
     ([*SWEEP, "--widths", "0.3,1"], USAGE, "0.3 times the width 8 is 2.4", "--model 'mlp(width=8)' --widths 1/4,1"),

@@ -43,6 +43,15 @@ def test_shares_of_a_model_sum_to_one_and_other_data_are_looked_at(zoo, at):
     assert without.metrics["flat_share_visible"] == m["flat_share_visible"]
 
 
+def test_of_another_split_and_of_some_layers(zoo, at):
+    train, test, layer = (measure(at(zoo), "a", more) for more in ({}, {"split": "test"}, {"layers": "layers.1"}))
+    assert test.metrics["flat_curvature"] != train.metrics["flat_curvature"]
+    tensors = zoo.find("a").tensors()
+    size = sum(tensors[f"layers.1.{kind}"].size for kind in ("weight", "bias"))
+    assert layer.tensors("vectors.safetensors")["0/flat/vectors_near_null"].shape == (3, size)
+    assert sum(layer.metrics[f"flat_share_{kind}"] for kind in KINDS) == pytest.approx(1)
+
+
 def test_a_path_beside_another_quantity_with_directions(zoo, at):
     run = measure(at(zoo), "cd", what="flat,reach")
     found = run.measurements()["probe"]

@@ -38,6 +38,11 @@ def test_a_model_has_a_coefficient_with_its_error_and_the_walks(zoo, at):
     assert measure(at(zoo), "a", seed=1).metrics["llc"] != m["llc"]
 
 
+def test_of_another_split_and_of_some_layers(zoo, at):
+    found = [measure(at(zoo), "a", more).metrics["llc"] for more in ({}, {"split": "test"}, {"layers": "layers.1"})]
+    assert len(set(found)) == 3
+
+
 def test_a_path_beside_another_quantity_with_steps(zoo, at):
     run = measure(at(zoo), "cd", what="llc,machinery")
     found = run.measurements()["probe"]

@@ -72,6 +72,18 @@ def test_a_path_has_directions_of_each_kind_at_its_points(zoo, at):
     assert one.metrics["reach_plus"] == pytest.approx(found["reach_plus"].values[1].tolist(), rel=1e-2)
 
 
+def test_of_another_split_matrix_and_of_some_layers(zoo, at):
+    train, test, ggn, layer = (
+        measure(at(zoo), "a", more) for more in ({}, {"split": "test"}, {"matrix": "ggn"}, {"layers": "layers.1"})
+    )
+    loss = probe(at(zoo), run="a", what="loss").metrics["test_loss"]
+    assert measure(at(zoo), "a", {"split": "test", "reach_samples": "all"}).metrics["reach_loss"] == pytest.approx(loss)
+    assert test.metrics["reach_loss"] != train.metrics["reach_loss"] == ggn.metrics["reach_loss"]
+    assert ggn.metrics["reach_curvature"] != train.metrics["reach_curvature"]
+    size = zoo.find("a").tensors()["layers.1.weight"].size + zoo.find("a").tensors()["layers.1.bias"].size
+    assert layer.tensors("vectors.safetensors")["0/reach/vectors_near_null"].shape == (2, size)
+
+
 def test_without_a_direction_a_model_is_refused_and_a_path_has_its_tangent(zoo, at):
     none = {"reach_near_null": 0, "reach_random": 0, "reach_top": 0}
     before = len(zoo.rows())

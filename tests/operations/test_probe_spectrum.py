@@ -161,10 +161,11 @@ def test_an_unknown_layer_is_refused(zoo, at):
 @pytest.mark.parametrize(
     ("what", "setting", "takers"),
     [
-        ("reach", {"matrix": "ggn"}, "top, trace, density, dimension"),
-        ("flat,llc", {"split": "test"}, "top, trace, density, dimension"),
+        ("llc", {"matrix": "ggn"}, "top, trace, density, dimension, reach, flat"),
+        ("loss,hvp", {"split": "test"}, "top, trace, density, dimension, reach, flat, llc"),
         ("hvp", {"samples": 100}, "top, trace, density, dimension"),
-        ("llc", {"layers": "nonsense"}, "top, trace, density, dimension"),
+        ("reach,flat,llc", {"samples": 100}, "top, trace, density, dimension"),
+        ("width", {"layers": "nonsense"}, "top, trace, density, dimension, reach, flat, llc"),
         ("dimension", {"by": "layer"}, "top, trace, density"),
         ("dimension", {"backend": "pyhessian"}, "top, trace, density"),
         ("loss,llc", {"with_decay": True}, "hvp, top, trace, density, dimension, reach, flat"),

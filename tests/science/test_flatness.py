@@ -66,6 +66,23 @@ def test_at_an_exact_fit_the_whole_null_space_is_accounted_for(fitted):
     assert result.tensors["vectors_near_null"].shape == (total - rank, total)
 
 
+@pytest.mark.parametrize(
+    ("layer", "null", "shares"),
+    [
+        ("first", 9, {"symmetry": 0, "dead": 5, "invisible": 4, "visible": 0}),  # a rescaling moves both layers
+        ("last", 2, {"symmetry": 0, "dead": 2, "invisible": 0, "visible": 0}),
+    ],
+)
+def test_within_a_layer_only_what_it_can_do_alone_is_flat(fitted, layer, null, shares):
+    problem, point, _ = fitted
+    options = {"batches": problem.train, "tau": 1e-8, "near_null": null, "deflate": 25, "degree": 20}
+    result = flat(problem, point, layers=layer, **options)
+    found = {kind: float(result.variables[f"flat_share_{kind}"].values) * null for kind in KINDS}
+    assert found == pytest.approx(shares, abs=1e-3)
+    assert result.variables["flat_curvature"].values == pytest.approx(np.zeros(null), abs=1e-9)
+    assert result.tensors["vectors_near_null"].shape == (null, {"first": 25, "last": 12}[layer])
+
+
 def test_where_every_direction_is_steep_there_is_nothing_to_explain(make):
     x = torch.randn(30, 3)
     problem = make(nn.Linear(3, 1, bias=False), x, torch.randn(30, 1), loss=squared_error)

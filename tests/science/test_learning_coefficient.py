@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import dblquad, quad
+from torch import nn
 
 from rashomon_cli.core.results import stack
 from rashomon_cli.science.learning_coefficient import learning_coefficient, one_chain, summary
@@ -260,3 +261,22 @@ def test_float32_gives_the_same_coefficient(make):
     found = measure(problem, torch.linalg.lstsq(x, y).solution[:, 0], localisation=1.0)
     curved = BETA * torch.linalg.eigvalsh((2 * x.T @ x / 200).double()).numpy()
     meets(found, 0.5 * (curved / (curved + 1)).sum(), 0.04)
+
+
+class Two(nn.Module):
+    """Outputs the parameters of two layers, whatever the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(1, 20), nn.Linear(1, 30)
+
+    def forward(self, x):
+        weights = torch.cat([layer.bias for layer in (self.one, self.two)])
+        return weights.expand(len(x), -1)
+
+
+def test_within_a_layer_the_others_stay_as_they_are(make):
+    problem = make(Two(), torch.zeros(8, 1), torch.zeros(8), loss=lambda outputs, _: 0.5 * outputs.square().sum(-1))
+    theta = torch.zeros(problem.layout.total, dtype=torch.float64)
+    # Half the curved directions of the layer; its weights are flat.
+    meets(measure(problem, theta, layers="one"), 0.5 * 20 * BETA / (BETA + GAMMA), 0.03)

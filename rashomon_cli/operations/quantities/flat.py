@@ -5,7 +5,7 @@ from __future__ import annotations
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
-from rashomon_cli.operations.quantities.matrix import DecayConfig
+from rashomon_cli.operations.quantities.matrix import CurvatureConfig, check_layers
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _LARGEST = 12  # products that tell the largest change of outputs
@@ -13,13 +13,13 @@ _IDLE = 2  # products that cost as much as four gradients through one graph
 _PARTS, _YARDSTICKS = 4, 4  # of each direction at most; random directions
 
 
-class FlatConfig(DecayConfig):
+class FlatConfig(CurvatureConfig):
     """Settings of ``flat``."""
 
     flat_epsilon: float = option(0.05, "flat: rise of the loss ε that a step may bring.", unit="nat", gt=0)
     flat_step: float = option(1.0, "flat: length r of that step; |λ| ≤ τ = 2ε/r² counts as flat.", gt=0)
-    flat_samples: Samples = option(500, "flat: training examples of the Hessian and of the outputs, or all.")
-    flat_near_null: int = option(16, "flat: directions that the Hessian calls flat.", ge=1, le=200)
+    flat_samples: Samples = option(500, "flat: examples of the matrix and of the outputs, or all.")
+    flat_near_null: int = option(16, "flat: directions that the matrix calls flat.", ge=1, le=200)
     flat_degree: int = option(100, "flat: degree of the filter, products with each direction.", ge=1)
     flat_steps: int = option(300, "flat: products with each to tell what outputs do not show, at most.", ge=1)
     flat_visible: float | None = option(
@@ -30,7 +30,7 @@ class FlatConfig(DecayConfig):
 
 
 def _steps(settings: FlatConfig, sizes: Sizes) -> list[Step]:
-    sample, rows = taken(settings.flat_samples, sizes.train), settings.flat_near_null
+    sample, rows = taken(settings.flat_samples, getattr(sizes, settings.split)), settings.flat_near_null
     moves = 1 + 2 * (_PARTS * rows + _YARDSTICKS)
     title = f"flat: what outputs do not show, {settings.flat_steps} products each at most"
     return [
@@ -49,7 +49,9 @@ QUANTITY = Quantity(
     subject="point",
     measure="rashomon_cli.science.flatness:flat",
     arguments=lambda s, sample: {
-        "batches": sample("train", s.flat_samples),
+        "batches": sample(s.split, s.flat_samples),
+        "kind": s.matrix,
+        "layers": s.layers,
         "other": sample.other(),
         "tau": 2 * s.flat_epsilon / s.flat_step**2,
         "near_null": s.flat_near_null,
@@ -61,6 +63,7 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    check=check_layers,
     other="flat_ood",
     samples="flat_ood_samples",
     default=False,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from rashomon_cli.core.options import Config, option
+from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
+from rashomon_cli.operations.quantities.matrix import LossConfig, check_layers
 from rashomon_cli.operations.quantities.quantity import Pieces, Quantity, Samples, Sizes, taken
 
 _HALVINGS = 10  # until a first step is found, about; at most 100
 _CHECK = 10  # draws of minibatches between two that look at themselves, which takes a second gradient
 
 
-class LlcConfig(Config):
+class LlcConfig(LossConfig):
     """Settings of ``llc``."""
 
-    llc_samples: Samples = option(2000, "llc: training examples n of the loss, or all.")
+    llc_samples: Samples = option(2000, "llc: examples n of the loss, or all.")
     llc_chains: int = option(4, "llc: independent walks from the point.", ge=1, le=100)
     llc_draws: int = option(500, "llc: steps of each that count.", ge=4)
     llc_burn_in: int = option(250, "llc: steps of each before.", ge=1)
@@ -28,7 +29,8 @@ class LlcConfig(Config):
 
 
 def _steps(settings: LlcConfig, sizes: Sizes) -> list[Step]:
-    sample, chains, draws = taken(settings.llc_samples, sizes.train), settings.llc_chains, settings.llc_draws
+    sample = taken(settings.llc_samples, getattr(sizes, settings.split))
+    chains, draws = settings.llc_chains, settings.llc_draws
     gradients = 1 + (_HALVINGS if settings.llc_step is None else 0)
     batch = settings.llc_batch if settings.llc_batch < sample else None
     if batch is None:
@@ -47,7 +49,8 @@ QUANTITY = Quantity(
     measure="rashomon_cli.science.learning_coefficient:one_chain",
     pieces=Pieces(lambda s: s.llc_chains, "rashomon_cli.science.learning_coefficient:summary"),
     arguments=lambda s, sample: {
-        "batches": sample("train", s.llc_samples),
+        "batches": sample(s.split, s.llc_samples),
+        "layers": s.layers,
         "draws": s.llc_draws,
         "burn_in": s.llc_burn_in,
         "batch": s.llc_batch,
@@ -57,5 +60,6 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    check=check_layers,
     default=False,
 )

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 _LEAST, _CHECK = 12, 11  # products of a first search for pairs, and of the second that looks for what it missed
-_TAKERS = "top, trace, density, dimension"
+_COUNTS = "top, trace, density, dimension"
+_MATRICES = f"{_COUNTS}, reach, flat"
+_LOSSES = f"{_MATRICES}, llc"
 
 
 class DecayConfig(Config):
@@ -31,18 +33,28 @@ class DecayConfig(Config):
     )
 
 
-class MatrixConfig(DecayConfig):
-    """Which matrix: settings of ``top``, ``trace``, ``density`` and ``dimension``."""
+class LossConfig(Config):
+    """Which loss, as a function of which parameters."""
+
+    split: Literal["train", "test"] = option("train", f"{_LOSSES}: the split whose mean loss it is of.")
+    layers: str | None = option(None, f"{_LOSSES}: only the parameters of layers that match, as 'blocks.*.conv?'.")
+
+
+class CurvatureConfig(LossConfig, DecayConfig):
+    """Which matrix of that loss."""
 
     matrix: Literal["hessian", "ggn", "fisher"] = option(
-        "hessian", f"{_TAKERS}: the Hessian, the generalised Gauss-Newton or the empirical Fisher matrix."
+        "hessian", f"{_MATRICES}: the Hessian, the generalised Gauss-Newton or the empirical Fisher matrix."
     )
-    split: Literal["train", "test"] = option("train", f"{_TAKERS}: the split whose mean loss it is of.")
-    samples: Samples = option(4096, f"{_TAKERS}: examples of the split, or all.")
-    layers: str | None = option(None, f"{_TAKERS}: only the parameters of layers that match, as 'blocks.*.conv?'.")
 
 
-def check_layers(settings: MatrixConfig, layout: Layout) -> None:
+class MatrixConfig(CurvatureConfig):
+    """On which examples: settings of ``top``, ``trace``, ``density`` and ``dimension``."""
+
+    samples: Samples = option(4096, f"{_COUNTS}: examples of the split, or all.")
+
+
+def check_layers(settings: LossConfig, layout: Layout) -> None:
     """Refuse a pattern that no layer matches.
 
     Raises:

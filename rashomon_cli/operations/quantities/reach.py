@@ -8,23 +8,23 @@ from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
-from rashomon_cli.operations.quantities.matrix import DecayConfig
+from rashomon_cli.operations.quantities.matrix import CurvatureConfig, check_layers
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _EVALUATIONS = 17  # of a ray at most: 11 to bracket, 6 to bisect
 _FITTED = 6  # distances of the fit on a ray
 
 
-class ReachConfig(DecayConfig):
+class ReachConfig(CurvatureConfig):
     """Settings of ``reach``."""
 
     reach_epsilon: float = option(0.05, "reach: rise of the loss ε at which it ends.", unit="nat", gt=0)
     reach_step: float = option(1.0, "reach: length r of a step; |λ| ≤ τ = 2ε/r² counts as near null.", gt=0)
-    reach_near_null: int = option(4, "reach: directions that the Hessian calls flat.", ge=0, le=200)
+    reach_near_null: int = option(4, "reach: directions that the matrix calls flat.", ge=0, le=200)
     reach_random: int = option(2, "reach: random directions.", ge=0, le=200)
     reach_top: int = option(2, "reach: steepest directions, for contrast.", ge=0, le=200)
-    reach_samples: Samples = option(500, "reach: training examples of the loss, or all.")
-    reach_matrix_samples: Samples = option(500, "reach: training examples of the Hessian, or all.")
+    reach_samples: Samples = option(500, "reach: examples of the loss, or all.")
+    reach_matrix_samples: Samples = option(500, "reach: examples of the matrix, or all.")
     reach_degree: int = option(100, "reach: degree of the filter, products with each near-null direction.", ge=1)
     reach_max: float = option(100.0, "reach: distance in parameter space at which the search is cut off.", gt=0)
     reach_batchnorm: Literal["frozen", "refreshed"] = option(
@@ -38,7 +38,8 @@ def _steps(settings: ReachConfig, sizes: Sizes) -> list[Step]:
     Raises:
         UsageError: if no direction is asked for where there is no tangent.
     """
-    matrix, sample = taken(settings.reach_matrix_samples, sizes.train), taken(settings.reach_samples, sizes.train)
+    available = getattr(sizes, settings.split)
+    matrix, sample = taken(settings.reach_matrix_samples, available), taken(settings.reach_samples, available)
     near_null, top, others = settings.reach_near_null, settings.reach_top, settings.reach_random
     others += 1 if sizes.directions else 0  # the tangent
     if not near_null + top + others:
@@ -59,8 +60,10 @@ QUANTITY = Quantity(
     subject="point",
     measure="rashomon_cli.science.rays:rays",
     arguments=lambda s, sample: {
-        "batches": sample("train", s.reach_samples),
-        "curvature_batches": sample("train", s.reach_matrix_samples),
+        "batches": sample(s.split, s.reach_samples),
+        "curvature_batches": sample(s.split, s.reach_matrix_samples),
+        "kind": s.matrix,
+        "layers": s.layers,
         "epsilon": s.reach_epsilon,
         "maximum": s.reach_max,
         "tau": 2 * s.reach_epsilon / s.reach_step**2,
@@ -74,5 +77,6 @@ QUANTITY = Quantity(
         "seed": sample.seed,
     },
     steps=_steps,
+    check=check_layers,
     default=False,
 )

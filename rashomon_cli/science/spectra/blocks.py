@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
 from rashomon_cli.core.errors import no_such
-from rashomon_cli.science.problem import Layout, Problem, as_parameters
+from rashomon_cli.science.problem import Layout, Point, Problem, as_parameters
 
 
 def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
@@ -21,7 +22,7 @@ def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
 
     Returns:
         Masks (P,) on the CPU by the name of the layer, in the order of the layout. A parameter of the model itself is a
-        layer of its own. All layers that match: ``torch.stack(list(masks.values())).any(0)``.
+        layer of its own.
 
     Raises:
         UsageError: if a pattern matches no layer, with the nearest one.
@@ -38,6 +39,44 @@ def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
         for layer in known
         if any(fnmatchcase(layer, each) for each in patterns)
     }
+
+
+def matching(layout: Layout, pattern: str) -> Tensor:
+    """The parameters of all layers that match, as one mask (P,) on the CPU.
+
+    Raises:
+        UsageError: if a pattern matches no layer, with the nearest one.
+    """
+    return torch.stack(list(layers(layout, pattern).values())).any(0)
+
+
+def restricted(problem: Problem, point: Point, pattern: str | None) -> tuple[Problem, Point]:
+    """The problem in the parameters of some layers alone: all others stay where they are, as buffers do.
+
+    Args:
+        problem: the model and loss.
+        point: where; derivatives of its path are dropped.
+        pattern: of the layers, as :func:`layers` takes it; None leaves all as it is.
+
+    Returns:
+        A problem whose flat vector has the chosen parameters only, and the point in it. Directions are the parts of the
+        point's within the block at length 1; one that has no such part does not exist there.
+
+    Raises:
+        UsageError: if a pattern matches no layer.
+    """
+    if pattern is None:
+        return problem, point
+    layout, mask = problem.layout, matching(problem.layout, pattern)
+    kept = layout.split(mask)
+    names = tuple(name for name in layout.names if bool(kept[name].all()))
+    shapes = tuple(shape for name, shape in zip(layout.names, layout.shapes, strict=True) if name in names)
+    others = {n: value for n, value in as_parameters(layout, point.theta.detach()).items() if n not in names}
+    mask = mask.to(point.theta.device)
+    parts = {name: unit[mask] for name, unit in point.directions.items()}
+    directions = {name: part / part.norm() for name, part in parts.items() if bool(part.any())}
+    inner = Point(point.theta[mask], {**point.buffers, **others}, point.t, directions)
+    return replace(problem, layout=Layout(names, shapes)), inner
 
 
 class Block:

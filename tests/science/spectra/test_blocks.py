@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from rashomon_cli.core.errors import UsageError
-from rashomon_cli.science.problem import Layout
-from rashomon_cli.science.spectra.blocks import layers
+from rashomon_cli.science.problem import Layout, Point
+from rashomon_cli.science.spectra.blocks import layers, matching, restricted
 from rashomon_cli.sources.models.preresnet import preresnet8
 
 
@@ -43,3 +43,22 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_layer():
     with pytest.raises(UsageError) as caught:
         layers(layout, "xyz*")
     assert caught.value.hint.startswith("it has: conv, blocks.0.bn1")
+
+
+def test_the_problem_in_some_layers_has_their_block_of_the_hessian_and_the_same_outputs(cnn_case, dense):
+    problem, point = cnn_case
+    tangent = torch.arange(1, problem.layout.total + 1).double()
+    elsewhere = matching(problem.layout, "head").double()
+    directions = {"tangent": tangent / tangent.norm(), "elsewhere": elsewhere / elsewhere.norm()}
+    point = Point(point.theta, point.buffers, 0.5, directions)
+    mask = matching(problem.layout, "bn1,conv2")
+    inner, there = restricted(problem, point, "bn1,conv2")
+    assert inner.layout.names == ("bn1.weight", "bn1.bias", "conv2.weight")
+    block = dense(problem, point)[mask][:, mask]
+    assert torch.allclose(dense(inner, there), block, rtol=0, atol=1e-12 * float(block.abs().max()))
+    (x, _), *_ = problem.test
+    assert torch.equal(inner.outputs(there.theta, there.buffers, x), problem.outputs(point.theta, point.buffers, x))
+    assert there.t == 0.5
+    assert list(there.directions) == ["tangent"]
+    assert torch.allclose(there.directions["tangent"], tangent[mask] / tangent[mask].norm())
+    assert restricted(problem, point, None) == (problem, point)
