@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def stack(results: Sequence[Result], dim: str) -> dict[str, Variable]:
     """Join the same variables of several results along a new first dimension.
 
     A variable that some results lack (a direction that does not exist at a point) is filled with NaN there, words with
-    empty ones.
+    empty ones; so is the end of one that is shorter than another's.
 
     Args:
         results: one per position along ``dim``.
@@ -90,20 +90,51 @@ def stack(results: Sequence[Result], dim: str) -> dict[str, Variable]:
 
     Returns:
         Every variable that occurs in any result, with ``dim`` in front; coordinates, such as the names of layers, are
-        those of the first result.
+        those of one result, the longest.
     """
     names = dict.fromkeys(name for result in results for name in result.variables)
     joined: dict[str, Variable] = {}
     for name in names:
         found = [result.variables.get(name) for result in results]
-        model = next(variable for variable in found if variable is not None)
+        there = [variable for variable in found if variable is not None]
+        model = there[0]
         if model.dims == (name,):
-            joined[name] = model
+            joined[name] = max(there, key=lambda each: len(each.values))
             continue
-        blank = np.full(np.shape(model.values), "" if np.asarray(model.values).dtype.kind in "UO" else np.nan)
-        values = np.stack([blank if v is None else v.values for v in found])
+        shape = tuple(map(max, zip(*(np.shape(each.values) for each in there))))
+        values = np.stack([_filled(None if v is None else v.values, shape, model.values) for v in found])
         stderr = None
-        if any(v is not None and v.stderr is not None for v in found):
-            stderr = np.stack([blank if v is None or v.stderr is None else v.stderr for v in found])
+        if any(each.stderr is not None for each in there):
+            stderr = np.stack([_filled(None if v is None else v.stderr, shape, np.nan) for v in found])
         joined[name] = Variable((dim, *model.dims), values, model.units, model.long_name, stderr)
     return joined
+
+
+def in_layers(layers: Mapping[str, Result]) -> Result:
+    """Join what was found in each layer of a network.
+
+    Args:
+        layers: by the name of the layer, in the order of the network.
+
+    Returns:
+        Everything along ``layer``, with the layers' names; ``matvecs`` summed, if there are any; tensors as
+        ``LAYER/NAME``.
+    """
+    found = list(layers.values())
+    joined = {"layer": Variable(("layer",), np.array(list(layers)), "1", "layer"), **stack(found, "layer")}
+    spent = [one.variables["matvecs"] for one in found if "matvecs" in one.variables]
+    if spent:
+        joined["matvecs"] = replace(spent[0], values=np.sum([each.values for each in spent], axis=0))
+    tensors = {f"{layer}/{key}": v for layer, one in layers.items() for key, v in one.tensors.items()}
+    return Result(joined, tensors)
+
+
+def _filled(values: Any, shape: tuple[int, ...], like: Any) -> Array:
+    """Values at the front of a larger array; the rest NaN, or empty words where the example is one of words."""
+    words = np.asarray(like).dtype.kind in "UO"
+    if values is not None and np.shape(values) == shape:
+        return np.asarray(values)
+    found: Array = np.full(shape, "" if words else np.nan, dtype=object if words else None)
+    if values is not None:
+        found[tuple(map(slice, np.shape(values)))] = values
+    return found.astype(str) if words else found

@@ -6,14 +6,14 @@ Each takes the same description of the matrix. By layer it is asked of the diago
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rashomon_cli.core.results import Array, Result, Variable, series, stack
+from rashomon_cli.core.results import Array, Result, in_layers, series
 from rashomon_cli.science import second_opinion
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.pyhessian_backend import PyHessian
@@ -70,12 +70,7 @@ class Asked:
             return of(None)
         if not self.by_layer:
             return of(torch.stack(list(masks.values())).any(0))
-        found = [of(mask) for mask in masks.values()]
-        named = Variable(("layer",), np.array(list(masks)), "1", "layer")
-        tensors = {f"{name}/{key}": v for name, one in zip(masks, found, strict=True) for key, v in one.tensors.items()}
-        total = np.sum([one.variables["matvecs"].values for one in found], axis=0)
-        spent = replace(found[0].variables["matvecs"], values=np.asarray(total))
-        return Result({"layer": named, **stack(found, "layer"), "matvecs": spent}, tensors)
+        return in_layers({name: of(mask) for name, mask in masks.items()})
 
 
 def top(

@@ -261,7 +261,7 @@ BAD = [
         for what, *more in (
             ("llc", "--matrix", "ggn", "--layers", "nonsense"),
             ("loss", "--split", "test", "--layers", "nonsense"),
-            ("dimension", "--by", "layer"),
+            ("loss", "--by", "layer"),
             ("dimension", "--backend", "pyhessian"),
             ("llc", "--with-decay"),
             ("loss", "--hvp-samples", "9"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rashomon_cli.core.results import Result, Variable, scalar, series, stack
+from rashomon_cli.core.results import Result, Variable, in_layers, scalar, series, stack
 from rashomon_cli.core.seeds import derive
 
 
@@ -40,6 +40,30 @@ def test_words_that_a_point_lacks_are_empty_there_and_coordinates_stay():
     assert joined["route"].values.tolist() == ["", "gram"]
     assert joined["kind"].values.tolist() == [["", ""], ["a", "bcd"]]
     assert (joined["layer"].dims, joined["x"].dims) == (("layer",), ("t", "layer"))
+
+
+def test_what_is_shorter_at_a_point_is_filled_at_its_end():
+    one = {"x": series("k", [1.0], stderr=[0.1]), "words": series("k", ["ab"]), "k": series("k", [7])}
+    two = {"x": series("k", [1.0, 2.0]), "words": series("k", ["c", "defg"]), "k": series("k", [7, 8])}
+    joined = stack([Result(one), Result(two), Result({"m": Variable(("k", "l"), np.ones((1, 2)))})], "t")
+    np.testing.assert_array_equal(joined["x"].values, [[1, np.nan], [1, 2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(joined["x"].stderr, [[0.1, np.nan], [np.nan, np.nan], [np.nan, np.nan]])
+    assert joined["words"].values.tolist() == [["ab", ""], ["c", "defg"], ["", ""]]
+    assert joined["k"].values.tolist() == [7, 8]
+    assert joined["m"].values.shape == (3, 1, 2)
+
+
+def test_layers_are_named_their_products_summed_and_their_tensors_apart():
+    found = in_layers(
+        {
+            "first": Result({"x": scalar(1), "matvecs": Variable((), np.asarray(3))}, {"v": np.zeros(2)}),
+            "last": Result({"x": scalar(2), "matvecs": Variable((), np.asarray(4))}, {"v": np.zeros(5)}),
+        }
+    )
+    assert found.variables["layer"].values.tolist() == ["first", "last"]
+    assert (found.variables["x"].dims, found.variables["x"].values.tolist()) == (("layer",), [1, 2])
+    assert found.variables["matvecs"].values.tolist() == 7
+    assert {name: value.shape for name, value in found.tensors.items()} == {"first/v": (2,), "last/v": (5,)}
 
 
 @given(st.integers(0, 2**40), st.text(max_size=5), st.integers(0, 10**6))

@@ -50,6 +50,48 @@ def test_the_interval_of_each_route_has_the_count_of_the_dense_hessian(zoo, at, 
     assert m["dimension_rank_ratio"] == pytest.approx(200 * 9 / len(hessian), rel=0.2)
 
 
+def test_by_layer_each_interval_has_the_count_of_the_dense_block(zoo, at, plain):
+    model, settings = plain(zoo.find("a")), {"dimension_routes": "top,quadrature", "dimension_steps": 40, "by": "layer"}
+    run = measure(at(zoo), "a", settings, float64=True)
+    owners = [n.rpartition(".")[0] for n, p in model.module.named_parameters() for _ in range(p.numel())]
+    m, (_, hessian) = run.metrics, model.matrices()
+    assert m["layer"] == list(dict.fromkeys(owners))
+    masks = [torch.tensor([owner == layer for owner in owners]) for layer in m["layer"]]
+    exact = np.array([counted(hessian[mask][:, mask], 0.1)[0] for mask in masks])
+    assert (np.array(m["dimension_low"]) <= exact).all()
+    assert (exact <= np.array(m["dimension_high"])).all()
+    assert isinstance(m["matvecs"], int)
+    # What moves one layer alone: unit 0 of the last gains and another loses, of its biases and weights.
+    assert m["dimension_symmetries"] == [0, 0, 9]
+    one = measure(at(zoo), "a", settings | {"by": "whole", "layers": "layers.3"}, float64=True)
+    assert one.metrics["dimension"] == m["dimension"][1]
+
+
+def test_by_layer_along_a_path_it_is_constant_or_not_in_each(zoo, at, monkeypatch):
+    settings = {"by": "layer", "layers": "layers.3,layers.5"}
+    run = measure(at(zoo), "ab", settings, points=2)
+    m = run.metrics
+    assert np.shape(m["dimension"]) == np.shape(m["dimension_change"]) == (2, 2)
+    assert len(m["dimension_constant"]) == 2
+    change = np.array(m["dimension"])[1] - np.array(m["dimension"])[0]
+    assert (np.array(m["dimension_change_low"])[1] <= change + 1e-6).all()
+    assert (change - 1e-6 <= np.array(m["dimension_change_high"])[1]).all()
+    seen, original = [], science.dimension
+
+    def counting(problem, point, **options):
+        seen.append((point.t, options["layers"]))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(problem, point, **options)
+
+    monkeypatch.setattr(science, "dimension", counting)
+    with pytest.raises(KeyboardInterrupt):
+        measure(at(zoo, again=True), "ab", settings, points=2)
+    again = measure(at(zoo, again=True), "ab", settings, points=2)
+    assert seen == [(0, "layers.3"), (0, "layers.5"), (0, "layers.5"), (1, "layers.3"), (1, "layers.5")]
+    assert again.metrics == m
+
+
 def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):
     run = measure(at(zoo), "cd", points=2)
     for name in NAMES:

@@ -50,6 +50,8 @@ def test_of_another_split_and_of_some_layers(zoo, at):
     size = sum(tensors[f"layers.1.{kind}"].size for kind in ("weight", "bias"))
     assert layer.tensors("vectors.safetensors")["0/flat/vectors_near_null"].shape == (3, size)
     assert sum(layer.metrics[f"flat_share_{kind}"] for kind in KINDS) == pytest.approx(1)
+    each = measure(at(zoo), "a", {"by": "layer"}).metrics
+    assert [each[f"flat_share_{kind}"][0] for kind in KINDS] == [layer.metrics[f"flat_share_{kind}"] for kind in KINDS]
 
 
 def test_a_path_beside_another_quantity_with_directions(zoo, at):

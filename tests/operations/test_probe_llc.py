@@ -41,6 +41,10 @@ def test_a_model_has_a_coefficient_with_its_error_and_the_walks(zoo, at):
 def test_of_another_split_and_of_some_layers(zoo, at):
     found = [measure(at(zoo), "a", more).metrics["llc"] for more in ({}, {"split": "test"}, {"layers": "layers.1"})]
     assert len(set(found)) == 3
+    layers = measure(at(zoo), "a", {"by": "layer"})
+    assert layers.metrics["layer"] == ["layers.1", "layers.3", "layers.5"]
+    assert layers.metrics["llc"][0] == found[2]
+    assert layers.measurements()["probe"]["llc_excess"].dims == ("layer", "chain", "step")
 
 
 def test_a_path_beside_another_quantity_with_steps(zoo, at):

@@ -82,6 +82,10 @@ def test_of_another_split_matrix_and_of_some_layers(zoo, at):
     assert ggn.metrics["reach_curvature"] != train.metrics["reach_curvature"]
     size = zoo.find("a").tensors()["layers.1.weight"].size + zoo.find("a").tensors()["layers.1.bias"].size
     assert layer.tensors("vectors.safetensors")["0/reach/vectors_near_null"].shape == (2, size)
+    each = measure(at(zoo), "a", {"by": "layer"})
+    assert each.metrics["reach_plus"][0] == layer.metrics["reach_plus"]
+    assert each.metrics["reach_kind"] == [layer.metrics["reach_kind"]] * 3
+    assert "0/reach/layers.3/vectors_near_null" in each.tensors("vectors.safetensors")
 
 
 def test_without_a_direction_a_model_is_refused_and_a_path_has_its_tangent(zoo, at):

@@ -166,7 +166,7 @@ def test_an_unknown_layer_is_refused(zoo, at):
         ("hvp", {"samples": 100}, "top, trace, density, dimension"),
         ("reach,flat,llc", {"samples": 100}, "top, trace, density, dimension"),
         ("width", {"layers": "nonsense"}, "top, trace, density, dimension, reach, flat, llc"),
-        ("dimension", {"by": "layer"}, "top, trace, density"),
+        ("hvp,width", {"by": "layer"}, "top, trace, density, dimension, reach, flat, llc"),
         ("dimension", {"backend": "pyhessian"}, "top, trace, density"),
         ("loss,llc", {"with_decay": True}, "hvp, top, trace, density, dimension, reach, flat"),
         ("loss", {"hvp_samples": 10}, "hvp"),

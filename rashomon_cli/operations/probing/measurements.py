@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Metric, Result, Variable, scalar, series, stack
+from rashomon_cli.core.results import Metric, Result, Variable, in_layers, scalar, series, stack
 from rashomon_cli.operations import problems, subjects
 from rashomon_cli.operations.context import Context
 from rashomon_cli.operations.plan import Step, counted
@@ -20,6 +19,7 @@ from rashomon_cli.operations.probing.gatherings import Planned
 from rashomon_cli.operations.probing.joining import together
 from rashomon_cli.operations.probing.others import Other
 from rashomon_cli.operations.probing.points import Places, Sample
+from rashomon_cli.operations.probing.telling import told
 from rashomon_cli.operations.quantities import Quantity, Sizes
 from rashomon_cli.operations.quantities.quantity import Samples, taken
 from rashomon_cli.store import Job, Run
@@ -27,8 +27,6 @@ from rashomon_cli.store import Job, Run
 if TYPE_CHECKING:
     from rashomon_cli.science.problem import Layout, Point
 
-_CURVE = re.compile(r"(^|_)(tolerance|probe|lanczos_step)(_index)*$")  # of these there are many, whatever joins them
-_RAW = ("density_", "dimension_density_")  # what a spectral density is made of
 _DIRECTIONS = 3  # straight, detour and tangent
 
 
@@ -173,7 +171,7 @@ class Work:
             variables["t"] = self._positions
         return job.publish(
             "measurement",
-            metrics=_metrics(variables) | metrics,
+            metrics=told(variables) | metrics,
             measurements=problems.in_units(subject.run.record.config["loss"], {"probe": variables}),
             tensor_files={"vectors.safetensors": (vectors, {})} if vectors else None,
             builder=places.loaded.builder.record(),
@@ -230,10 +228,25 @@ class Work:
         return found
 
     def _at_point(self, job: Job, places: Places, quantity: Quantity, point: Point, key: str) -> Result:
-        """What a quantity measures at a point; its pieces of an interrupted call are taken over."""
+        """What a quantity measures at a point; layers of an interrupted call are taken over."""
         options = quantity.arguments(self.of(quantity), self._sample(quantity, places))
-        tick = self.context.progress.tick
-        measure = partial(quantity.load(), places.loaded.problem, point, tick=tick, **options)
+        tick, problem = self.context.progress.tick, places.loaded.problem
+        measure = partial(quantity.load(), problem, point, tick=tick, **options)
+        layers = quantity.layers(self.of(quantity), problem.layout) if quantity.layers else None
+        if layers is None:
+            return self._in_pieces(job, quantity, measure, key)
+        found: dict[str, Result] = {}
+        for number, layer in enumerate(layers):
+            own = f"{key}-layer{number}"
+            kept = job.part(own)
+            if kept is None:
+                kept = self._in_pieces(job, quantity, partial(measure, layers=layer), own)
+                job.save(own, kept)
+            found[layer] = kept
+        return in_layers(found)
+
+    def _in_pieces(self, job: Job, quantity: Quantity, measure: Callable[..., Result], key: str) -> Result:
+        """What a quantity measures at once or in pieces; those of an interrupted call are taken over."""
         if quantity.pieces is None:
             return measure()
         found: list[Result] = []
@@ -266,34 +279,3 @@ def _only(variable: Variable) -> Variable:
     if variable.dims != ("t",):
         return variable
     return Variable((), np.asarray(variable.values[0]), variable.units, variable.long_name)
-
-
-def _metrics(variables: Mapping[str, Variable]) -> dict[str, Metric]:
-    """Numbers and lists with their standard errors; at several points, by layer, or both, lists of those.
-
-    Curves, arrays of more dimensions and what only a plot needs are in ``metrics.h5`` alone; words are told where
-    there are any. Lists follow the positions that they lie along, those by layer behind all others.
-    """
-    metrics: dict[str, Metric] = {}
-    told = {name: variable for name, variable in variables.items() if _is_told(name, variable)}
-    dims = sorted(dict.fromkeys(v.dims for v in told.values()), key=lambda each: ("layer" in each, len(each)))
-    placed = sorted(told, key=lambda name: (dims.index(told[name].dims), (name,) != told[name].dims))
-    for name in placed:
-        variable = told[name]
-        metrics[name] = np.asarray(variable.values).tolist()
-        if variable.stderr is not None:
-            metrics[f"{name}_stderr"] = np.asarray(variable.stderr).tolist()
-    return metrics
-
-
-def _is_told(name: str, variable: Variable) -> bool:
-    """Whether a variable is a headline: at one point and of one layer a number, a list or words that say something."""
-    if name.startswith(_RAW):
-        return False
-    dims, values = list(variable.dims), np.asarray(variable.values)
-    for place in ("t", "layer"):
-        if dims[:1] == [place]:
-            del dims[0]
-    if len(dims) > 1 or any(_CURVE.search(dim) for dim in dims):
-        return False
-    return values.dtype.kind not in "UO" or bool((values != "").any())

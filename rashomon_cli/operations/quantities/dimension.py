@@ -10,7 +10,15 @@ from rashomon_cli.core.errors import no_such
 from rashomon_cli.core.options import option
 from rashomon_cli.core.specs import split_list
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import MatrixConfig, check_layers, matrix_arguments, products, searching
+from rashomon_cli.operations.quantities.matrix import (
+    MatrixConfig,
+    check_layers,
+    each_layer,
+    matrix_arguments,
+    one_by_one,
+    products,
+    searching,
+)
 from rashomon_cli.operations.quantities.quantity import Quantity, Sizes, taken
 
 _ROUTES = ("gram", "top", "quadrature")
@@ -100,7 +108,8 @@ QUANTITY = Quantity(
         "memory": _bytes(s),
         "seed": sample.seed,
     },
-    steps=_steps,
+    steps=each_layer(_steps),
+    layers=one_by_one,
     check=check_layers,
     summary="rashomon_cli.science.spectra.along:along",
     default=False,

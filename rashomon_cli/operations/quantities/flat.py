@@ -5,7 +5,7 @@ from __future__ import annotations
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
-from rashomon_cli.operations.quantities.matrix import CurvatureConfig, check_layers
+from rashomon_cli.operations.quantities.matrix import CurvatureConfig, check_layers, each_layer, one_by_one
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _LARGEST = 12  # products that tell the largest change of outputs
@@ -62,7 +62,8 @@ QUANTITY = Quantity(
         "with_decay": s.with_decay,
         "seed": sample.seed,
     },
-    steps=_steps,
+    steps=each_layer(_steps),
+    layers=one_by_one,
     check=check_layers,
     other="flat_ood",
     samples="flat_ood_samples",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
-from rashomon_cli.operations.quantities.matrix import LossConfig, check_layers
+from rashomon_cli.operations.quantities.matrix import LossConfig, check_layers, each_layer, one_by_one
 from rashomon_cli.operations.quantities.quantity import Pieces, Quantity, Samples, Sizes, taken
 
 _HALVINGS = 10  # until a first step is found, about; at most 100
@@ -59,7 +59,8 @@ QUANTITY = Quantity(
         "inverse_temperature": s.llc_inverse_temperature,
         "seed": sample.seed,
     },
-    steps=_steps,
+    steps=each_layer(_steps),
+    layers=one_by_one,
     check=check_layers,
     default=False,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 V = TypeVar("V")
+C = TypeVar("C", bound="LossConfig")
 _LEAST, _CHECK = 12, 11  # products of a first search for pairs, and of the second that looks for what it missed
 _COUNTS = "top, trace, density, dimension"
 _MATRICES = f"{_COUNTS}, reach, flat"
@@ -38,6 +40,9 @@ class LossConfig(Config):
 
     split: Literal["train", "test"] = option("train", f"{_LOSSES}: the split whose mean loss it is of.")
     layers: str | None = option(None, f"{_LOSSES}: only the parameters of layers that match, as 'blocks.*.conv?'.")
+    by: Literal["whole", "layer"] = option(
+        "whole", f"{_LOSSES}: of all these parameters together, or of each layer's alone."
+    )
 
 
 class CurvatureConfig(LossConfig, DecayConfig):
@@ -60,10 +65,24 @@ def check_layers(settings: LossConfig, layout: Layout) -> None:
     Raises:
         UsageError: naming the nearest layer.
     """
+    if settings.layers is not None:
+        layers_of(settings, layout)
+
+
+def layers_of(settings: LossConfig, layout: Layout) -> list[str]:
+    """Names of the layers that settings choose, in the order of the network.
+
+    Raises:
+        UsageError: if a pattern matches none.
+    """
     from rashomon_cli.science.spectra.blocks import layers
 
-    if settings.layers is not None:
-        layers(layout, settings.layers)
+    return list(layers(layout, settings.layers or "*"))
+
+
+def one_by_one(settings: LossConfig, layout: Layout) -> list[str] | None:
+    """The layers in each of which a quantity is asked for, None where it is asked for once."""
+    return None if settings.by == "whole" else layers_of(settings, layout)
 
 
 def matrix_arguments(settings: MatrixConfig, sample: Sampler) -> dict[str, Any]:
@@ -79,9 +98,6 @@ def matrix_arguments(settings: MatrixConfig, sample: Sampler) -> dict[str, Any]:
 class SpectrumConfig(MatrixConfig):
     """Further settings of ``top``, ``trace`` and ``density``."""
 
-    by: Literal["whole", "layer"] = option(
-        "whole", "top, trace, density: of the whole matrix, or of each layer's block."
-    )
     backend: Literal["own", "pyhessian"] = option(
         "own", "top, trace, density: whose products and algorithms; pyhessian is a second opinion on the whole Hessian."
     )
@@ -146,15 +162,18 @@ def products(title: str, count: int, settings: MatrixConfig, sizes: Sizes, vecto
     return Step(title, count * examples, "product", vectors=vectors, batch=examples)
 
 
-def by_layer(step: Step, settings: SpectrumConfig, sizes: Sizes) -> Step:
+def by_layer(step: Step, settings: LossConfig, sizes: Sizes) -> Step:
     """A step on the whole matrix as one on what is asked for, which may be each layer's block in turn.
 
     A product with a block takes about as long as one with the whole: the loss is that of the whole network.
     """
     if settings.by == "whole" or sizes.layout is None:
         return step
-    from rashomon_cli.science.spectra.blocks import layers
-
-    count = len(layers(sizes.layout, settings.layers or "*"))
+    count = len(layers_of(settings, sizes.layout))
     title = f"{step.title} for each of {counted(count, 'layer')}"
     return replace(step, title=title, forward_passes=count * step.forward_passes)
+
+
+def each_layer(steps: Callable[[C, Sizes], list[Step]]) -> Callable[[C, Sizes], list[Step]]:
+    """Steps of a quantity as those of what is asked for, see :func:`by_layer`."""
+    return lambda settings, sizes: [by_layer(step, settings, sizes) for step in steps(settings, sizes)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Array, Result, Variable
+from rashomon_cli.core.results import Array, Result, Variable, stack
 from rashomon_cli.operations.plan import Step
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class Quantity:
         steps: (settings, sizes) → what one point costs.
         summary: ``module:function`` of ``science``: variables of a point quantity, stacked along t → further ones.
         turning: ``module:function`` of ``science``: tensors of a point quantity at each point → further variables.
+        layers: of a point quantity that may be measured layer by layer: (settings, layout of the parameters) → names of
+            those layers, None for all at once. Its function is then called with one of them as ``layers``.
         check: (settings, layout of the parameters) → nothing; refuses what does not fit the model before a first step.
         other: the setting that names other data.
         samples: the setting that says how many of their test examples are used.
@@ -130,6 +132,7 @@ class Quantity:
     steps: Callable[[Any, Sizes], list[Step]]
     summary: str | None = None
     turning: str | None = None
+    layers: Callable[[Any, Layout], Sequence[str] | None] | None = None
     check: Callable[[Any, Layout], None] | None = None
     other: str | None = None
     samples: str | None = None
@@ -147,14 +150,44 @@ class Quantity:
         """What follows from the values at all points together.
 
         Args:
-            variables: stacked along t.
+            variables: stacked along t; by layer along t and layer.
             tensors: of each point.
 
         Returns:
             Further variables.
         """
-        found = dict(_function(self.summary)(variables).variables) if self.summary else {}
+        found: dict[str, Variable] = {}
+        if self.summary and self.layers and "layer" in variables:
+            rows = range(len(variables["layer"].values))
+            each = [_function(self.summary)(_of_layer(variables, row)) for row in rows]
+            found = {name: _along_t(variable) for name, variable in stack(each, "layer").items()}
+        elif self.summary:
+            found = dict(_function(self.summary)(variables).variables)
         return found | (dict(_function(self.turning)(tensors).variables) if self.turning else {})
+
+
+def _of_layer(variables: Mapping[str, Variable], row: int) -> dict[str, Variable]:
+    """The variables along t of one layer."""
+    return {
+        name: replace(
+            v,
+            dims=("t", *v.dims[2:]),
+            values=v.values[:, row],
+            stderr=None if v.stderr is None else v.stderr[:, row],
+        )
+        if v.dims[1:2] == ("layer",)
+        else v
+        for name, v in variables.items()
+    }
+
+
+def _along_t(variable: Variable) -> Variable:
+    """A variable with t in front of the layers."""
+    if variable.dims[:2] != ("layer", "t"):
+        return variable
+    errors = None if variable.stderr is None else variable.stderr.swapaxes(0, 1)
+    dims, values = ("t", "layer", *variable.dims[2:]), variable.values.swapaxes(0, 1)
+    return replace(variable, dims=dims, values=values, stderr=errors)
 
 
 def _function(place: str) -> Callable[..., Result]:

@@ -8,7 +8,7 @@ from rashomon_cli.core.errors import UsageError
 from rashomon_cli.core.options import option
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.directions import DEFLATED, choosing
-from rashomon_cli.operations.quantities.matrix import CurvatureConfig, check_layers
+from rashomon_cli.operations.quantities.matrix import CurvatureConfig, check_layers, each_layer, one_by_one
 from rashomon_cli.operations.quantities.quantity import Quantity, Samples, Sizes, taken
 
 _EVALUATIONS = 17  # of a ray at most: 11 to bracket, 6 to bisect
@@ -76,7 +76,8 @@ QUANTITY = Quantity(
         "with_decay": s.with_decay,
         "seed": sample.seed,
     },
-    steps=_steps,
+    steps=each_layer(_steps),
+    layers=one_by_one,
     check=check_layers,
     default=False,
 )
