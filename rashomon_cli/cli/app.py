@@ -16,7 +16,7 @@ from pathlib import Path
 
 import typer
 
-from rashomon_cli.cli import hints, streams
+from rashomon_cli.cli import hints, invocation, streams
 from rashomon_cli.core.errors import explained
 
 COMMANDS = {
@@ -109,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: if a library ends the process.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    invocation.begin(given)
     streams.prepare()
     completing = "_RASHOMON_COMPLETE" in os.environ
     wanted = COMMANDS if completing else [word for word in given if word in COMMANDS][:1]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rashomon_cli.cli import console
+from rashomon_cli.cli.invocation import command_line
 from rashomon_cli.cli.metrics import show_metrics
 from rashomon_cli.cli.objects import describe
 from rashomon_cli.cli.options import Common, Publishing
@@ -40,7 +40,7 @@ def publish(
         PartlyDone: if members of a family failed; with the first one's exit code where all did.
     """
     with console.Bar(common.quiet) as bar:
-        argv = ["rashomon", *sys.argv[1:]]
+        argv = command_line()
         context = Context.open(common.store, create=create_store, where=where, progress=bar, argv=argv)
         if common.dry_run:
             found = dry_run(context, family, planner)

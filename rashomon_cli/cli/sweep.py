@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 
 from rashomon_cli.cli import console
+from rashomon_cli.cli.invocation import command_line
 from rashomon_cli.cli.options import Publishing
 from rashomon_cli.cli.publish import show_costs, show_run, tell_name
 from rashomon_cli.operations.context import Context, Where
@@ -20,7 +20,7 @@ def command(config: SweepConfig, where: Where, common: Publishing) -> None:
     Example: rashomon sweep --model 'mlp(width=64)' --data digits --widths 1/4,1,4 --pairs 3
     """
     with console.Bar(common.quiet) as bar:
-        argv = ["rashomon", *sys.argv[1:]]
+        argv = command_line()
         context = Context.open(common.store, create=True, where=where, progress=bar, argv=argv)
         if common.dry_run:
             costs = dry_run(context, config)

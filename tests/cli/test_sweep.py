@@ -1,6 +1,7 @@
 """``rashomon sweep``: what is printed, and the exit code where members failed."""
 
 import json
+import shlex
 
 import pytest
 
@@ -16,6 +17,7 @@ def test_it_prints_one_run_and_finds_it_again(rashomon):
     found = json.loads(first.out)
     assert (first.code, found["name"], found["kind"], found["operation"]) == (0, "mine", "measurement", "sweep")
     assert found["metrics"]["width"] == [0.5, 1]
+    assert json.loads(rashomon("show", "mine", "--json").out)["argv"] == ["rashomon", *CALL, "--name", "mine", "--json"]
     assert {p["role"] for p in found["parents"]} == {
         f"{role}-1-width-{w}" for role in ("a", "b", "aligned") for w in ("0.5", "1")
     }
@@ -45,10 +47,11 @@ def test_what_failed_is_told_and_is_the_exit_code(rashomon, monkeypatch, fails, 
         return real(context, config, *more)
 
     monkeypatch.setattr(train, "_carry_out", act)
-    found = rashomon(*CALL, "--pairs", "2", "--json")
+    call = [*CALL, "--pairs", "2", "--json"]
+    found = rashomon(*call)
     assert found.code == code
     assert bool(found.out) == published
     *_, error, hint = found.err.splitlines()
     assert "mlp-digits-s" in error
     assert "the loss is nan" in error
-    assert hint.endswith("again carries out what is missing")
+    assert hint == f"hint: {shlex.join(['rashomon', *call])} again carries out what is missing"
