@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
+from functools import partial
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Result, Variable, scalar
@@ -15,14 +13,13 @@ from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra import dimensions
 from rashomon_cli.science.spectra.blocks import matching
 from rashomon_cli.science.spectra.curvatures import Curvature
-from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.science.spectra.lanczos import resolution
+from rashomon_cli.science.spectra.null_directions import none, null_directions
 from rashomon_cli.science.spectra.rank import rank_ratio
 from rashomon_cli.science.spectra.routes import Route, Setting, by_gram, by_pairs, by_quadrature
 
 ROUTES = ("gram", "top", "quadrature")
 MEMORY = 2**31
-_FEW = 8  # examples on which symmetries are tried
 
 
 def dimension(
@@ -63,7 +60,7 @@ def dimension(
         deflate: eigenpairs of the largest |λ| that probes are kept away from.
         limit: products of the route ``top``; a matrix of no more rows is written out.
         decades: the curve goes so far to either side of τ.
-        symmetries: whether to tell directions of symmetries, one product each.
+        symmetries: whether to tell directions of symmetries, which takes a gradient.
         memory: bytes for each of the routes.
         seed: of probes and first vectors; points that share it have common probes.
         tick: called after each batch.
@@ -88,17 +85,16 @@ def dimension(
     tau = dimensions.tolerance(epsilon, step)
     matrix = Curvature(problem, point, batches, kind, chosen, shift, memory, tick)
     if symmetries:
-        rows, lacking, room = _symmetries(problem, point, batches, chosen, memory)
+        null = null_directions(problem, point, batches, chosen, memory)
     else:
-        rows, lacking, room = _none(matrix.size), "not asked for", 0
-    taus, device = dimensions.grid(tau, decades), point.theta.device
-    setting = Setting(
-        problem, point, batches, kind, chosen, shift, matrix, rows.to(device), tau, taus, memory, seed, tick
-    )
+        null = none(matrix.size, "not asked for")
+    images = partial(null.images, problem, point, batches, kind, shift, tick)
+    taus, rows = dimensions.grid(tau, decades), null.rows.to(point.theta.device)
+    setting = Setting(problem, point, batches, kind, chosen, shift, matrix, rows, images, tau, taus, memory, seed, tick)
     ways = {
         "gram": lambda: by_gram(setting),
         "top": lambda: by_pairs(setting, limit),
-        "quadrature": lambda: by_quadrature(setting, probes, steps, deflate, room),
+        "quadrature": lambda: by_quadrature(setting, probes, steps, deflate, null.most),
     }
     gone: dict[str, Route] = {}
     refusals: dict[str, Refused | None] = dict.fromkeys(name for name in ROUTES if name in routes)
@@ -114,7 +110,7 @@ def dimension(
     noise = resolution(matrix.like.dtype) * scale
     variables = {
         "dimension_symmetries": Variable((), np.asarray(len(rows)), "1", "directions of continuous symmetries"),
-        "dimension_symmetries_lacking": _words(lacking, "why some symmetries could not be told"),
+        "dimension_symmetries_lacking": _words(null.lacking, "why some symmetries could not be told"),
         "dimension_rank_ratio": rank_ratio(problem, point, batches, matrix.size, kind),
         "dimension_scale": scalar(scale, "nat", "largest |λ| that was seen"),
         "dimension_resolved": Variable((), np.asarray(tau >= noise), "1", "whether τ is above rounding"),
@@ -125,7 +121,7 @@ def dimension(
     }
     every = dimensions.reconcile([route.count for route in gone.values()])
     counts = {"dimension": every}
-    if symmetries and lacking and not len(rows):
+    if symmetries and null.lacking and not len(rows):
         # Gauss-Newton and Fisher matrices are 0 along symmetries. A Hessian may have less curvature on what is
         # orthogonal to them than on anything else, and how many interlacing allows depends on their number.
         most = np.full_like(every.high, matrix.size) if kind == "hessian" else every.high
@@ -137,26 +133,6 @@ def dimension(
     for route in gone.values():
         variables |= route.variables
     return Result({**variables, "matvecs": Variable((), np.asarray(matrix.matvecs), "1", "products with one vector")})
-
-
-def _symmetries(
-    problem: Problem, point: Point, batches: Batches, chosen: Tensor | None, memory: int
-) -> tuple[Tensor, str, int]:
-    """An orthonormal basis of directions of symmetries, tried on a few examples; why it lacks some; the most it has."""
-    x, y = next(iter(batches))
-    try:
-        if chosen is None:
-            found = generators(problem, point, x[:_FEW], y[:_FEW], memory)
-        else:  # of a block there are fewer, and they are shorter
-            found = generators(problem, point, x[:_FEW], y[:_FEW], math.inf).within(chosen)
-        rows = found.rows(memory)
-    except Refused as refusal:
-        return _none(problem.layout.total if chosen is None else int(chosen.sum())), refusal.message, 0
-    return rows, found.lacking, len(found.kinds) if len(rows) else 0
-
-
-def _none(size: int) -> Tensor:
-    return torch.zeros(0, size, dtype=torch.float64)
 
 
 def _words(text: str, about: str) -> Variable:

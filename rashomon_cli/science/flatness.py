@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Result, Variable, scalar, series
@@ -15,7 +14,8 @@ from rashomon_cli.science.ledger import count, ledger
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.blocks import matching, restricted
 from rashomon_cli.science.spectra.curvatures import Curvature
-from rashomon_cli.science.spectra.generators import MEMORY, generators
+from rashomon_cli.science.spectra.generators import MEMORY
+from rashomon_cli.science.spectra.null_directions import null_directions
 from rashomon_cli.science.spectra.rank import rank_ratio
 from rashomon_cli.science.symmetries import find
 from rashomon_cli.science.visibility import STEPS, responding, visible_change
@@ -77,13 +77,14 @@ def flat(
         Refused: if the loss does not say which change of outputs τ needs.
         UsageError: if no layer matches.
     """
-    x, y = next(iter(batches))
-    symmetry, lacking = _symmetries(problem, point, x[:_FEW], y[:_FEW], layers, memory)
+    x, _ = next(iter(batches))
+    chosen = None if layers is None else matching(problem.layout, layers)
+    null = null_directions(problem, point, batches, chosen, memory)
     problem, point = restricted(problem, point, layers)
     shift = problem.weight_decay if with_decay else 0.0
     matrix = Curvature(problem, point, batches, kind, shift=shift, tick=tick)
     here = Point(point.theta, point.buffers)
-    chosen = directions(
+    found = directions(
         matrix, here, tau=tau, near_null=near_null, random=0, top=0, deflate=deflate, degree=degree, seed=seed
     )
     try:
@@ -94,46 +95,32 @@ def flat(
     entered = ledger(
         problem,
         point,
-        chosen.units,
+        found.units,
         responses=responses,
         tolerance=visible_change(problem, point, batches, tau, tick) if visible is None else visible,
         batches=batches,
         other=other,
-        symmetry=symmetry,
+        symmetry=None if null.lacking and not len(null.rows) else null.rows,
         free=idle(problem, point, batches, symmetries, seed=seed, tick=tick),
         steps=steps,
         step=step,
         seed=seed,
         tick=tick,
     )
-    images = np.hypot(chosen.curvatures, chosen.residuals)  # vᵀHv alone is small, too, where both signs cancel
+    images = np.hypot(found.curvatures, found.residuals)  # vᵀHv alone is small, too, where both signs cancel
     there = images[np.isfinite(images)]
     within = float((there <= tau).mean()) if there.size else math.nan
-    found = {
+    variables = {
         "flat_within": scalar(within, "1", "share of the directions with ‖Hv‖ ≤ τ"),
         "flat_rank_ratio": rank_ratio(problem, point, batches, kind=kind),
         "flat_tau": scalar(tau, "nat", "|λ| that counts as 0"),
-        "flat_blur": scalar(chosen.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
-        "flat_curvature": series("direction", chosen.curvatures, "nat", "vᵀHv of the direction"),
-        "flat_residual": series("direction", chosen.residuals, "nat", "‖Hv − (vᵀHv) v‖ of the direction"),
+        "flat_blur": scalar(found.blur, "nat", "how far beyond it eigenvectors pass into the directions"),
+        "flat_curvature": series("direction", found.curvatures, "nat", "vᵀHv of the direction"),
+        "flat_residual": series("direction", found.residuals, "nat", "‖Hv − (vᵀHv) v‖ of the direction"),
         "flat_units_known": count(int(symmetries is not None), "whether the network's units could be told"),
         "flat_symmetries_lacking": Variable(
-            (), np.asarray(lacking), "1", "why some symmetries could not be told, so that they count among the others"
+            (), np.asarray(null.lacking), "1", "why some symmetries could not be told, which count among the others"
         ),
-        "matvecs": count(chosen.matvecs + responses.matvecs, "products of matrices with one vector"),
+        "matvecs": count(found.matvecs + responses.matvecs, "products of matrices with one vector"),
     }
-    return Result({**entered.variables, **found}, {"vectors_near_null": chosen.units.cpu().numpy()})
-
-
-def _symmetries(
-    problem: Problem, point: Point, x: Tensor, y: Tensor, layers: str | None, memory: int
-) -> tuple[Tensor | None, str]:
-    """An orthonormal basis of directions of symmetries, None where none could be told; why it lacks some."""
-    try:
-        found = generators(problem, point, x, y, memory if layers is None else math.inf)
-        if layers is not None:  # of a block there are fewer, and they are shorter
-            found = found.within(matching(problem.layout, layers))
-        rows = found.rows(memory)
-    except Refused as refusal:
-        return None, refusal.message
-    return (None if found.lacking and not len(rows) else rows), found.lacking
+    return Result({**entered.variables, **variables}, {"vectors_near_null": found.units.cpu().numpy()})

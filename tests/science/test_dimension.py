@@ -27,7 +27,7 @@ def values(result):
 
 
 def complement(problem, point, hessian):
-    rows = generators(problem, point, *next(iter(problem.train))).rows()
+    rows = generators(problem, point, *next(iter(problem.train))).basis().rows
     rest = torch.linalg.svd(rows)[2][len(rows) :]
     return rest @ hessian @ rest.T
 
@@ -64,6 +64,15 @@ def test_every_route_s_interval_has_the_dense_count_with_and_without_symmetries(
     assert (
         found["dimension_gram_refused"] == found["dimension_top_refused"] == found["dimension_quadrature_refused"] == ""
     )
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn", "fisher"])
+def test_symmetries_take_no_products(mlp_case, kind):
+    problem, point = mlp_case
+    options = {"batches": problem.train, "kind": kind, "routes": ["quadrature"], "probes": 2, "steps": 5, **TAU}
+    found, without = (values(dimension(problem, point, symmetries=each, **options)) for each in (True, False))
+    assert (found["dimension_symmetries"], without["dimension_symmetries"]) == (16, 0)
+    assert found["matvecs"] == without["matvecs"]
 
 
 def test_a_penalty_is_added(mlp_case, dense):

@@ -14,7 +14,7 @@ from rashomon_cli.science.directions import directions
 from rashomon_cli.science.flatness import flat
 from rashomon_cli.science.ledger import KINDS
 from rashomon_cli.science.problem import Point, squared_error
-from rashomon_cli.science.spectra.generators import generators
+from rashomon_cli.science.spectra.null_directions import null_directions
 from rashomon_cli.sources.batches import Batches
 
 
@@ -97,7 +97,7 @@ def test_symmetries_that_do_not_fit_are_not_told_and_count_as_invisible(fitted, 
     problem, point, _ = fitted
     options = {"batches": problem.train, "tau": 1e-8, "near_null": 15, "deflate": 22, "degree": 20}
     order = []
-    monkeypatch.setattr(flatness, "generators", lambda *a: order.append("symmetries") or generators(*a))
+    monkeypatch.setattr(flatness, "null_directions", lambda *a: order.append("symmetries") or null_directions(*a))
     monkeypatch.setattr(flatness, "directions", lambda *a, **k: order.append("search") or directions(*a, **k))
     found = flat(problem, point, memory=1000, **options).variables
     assert order == ["symmetries", "search"]

@@ -20,6 +20,7 @@ from rashomon_cli.core.results import Array
 from rashomon_cli.science.spectra.matrices import Matrix
 
 _DEPENDENT = 1e-6
+_NEARLY = 1e-4
 _SMALL_MOVE = 0.1
 
 Counted = Callable[[Array, Array], Array]
@@ -36,15 +37,38 @@ def orthonormal(rows: Tensor, *others: Tensor) -> Tensor:
     Returns:
         The basis; d ≤ k.
     """
-    wide = rows.double()
-    lengths = wide.norm(dim=1, keepdim=True)
-    wide = wide[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
+    wide = _normalised(rows.double())[0]
     for _ in range(2):  # once more for what rounding left
         for other in others:
             wide = wide - (wide @ other.T) @ other
     _, sizes, spanning = torch.linalg.svd(wide, full_matrices=False)
     basis: Tensor = spanning[sizes > _DEPENDENT]
     return basis
+
+
+def spanned(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """An orthonormal basis of the span of rows (k, n), what makes it from them, and whether that is well conditioned.
+
+    Args:
+        rows: any vectors; what depends on the rest to 1e-6 adds nothing.
+
+    Returns:
+        The basis (d, n) and ``weights`` (d, k), float64: ``basis = weights @ rows``; and (d,) whether a row's weights
+        are small enough for what is known of ``rows`` to 1e-7 to be known of it to 1e-3.
+    """
+    wide, lengths = _normalised(rows.double())
+    left, sizes, spanning = torch.linalg.svd(wide, full_matrices=False)
+    kept = sizes > _DEPENDENT
+    weights = torch.zeros(int(kept.sum()), len(rows), dtype=torch.float64, device=rows.device)
+    weights[:, lengths > 0] = (left[:, kept] / sizes[kept]).T / lengths[lengths > 0]
+    return spanning[kept], weights, sizes[kept] > _NEARLY
+
+
+def _normalised(wide: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (k, n) at length 1, but for those of zeros; lengths of all (k,)."""
+    lengths = wide.norm(dim=1)
+    there = lengths > 0
+    return wide[there] / lengths[there, None], lengths
 
 
 @dataclass(frozen=True)
@@ -146,19 +170,29 @@ class Complement:
         matrix: H, symmetric (n, n).
         vectors: known eigenvectors, as rows (k, n); any vectors are allowed, good ones help.
         symmetry: directions of symmetries (s, n), to be counted or left out afterwards.
+        images: what H makes of these, if that is known; they must be orthonormal then. NaN for rows of which it is not.
 
     Attributes:
-        rows: orthonormal basis (d, n) of both, float64; the symmetries' come first. One product is spent on each.
+        rows: orthonormal basis (d, n) of both, float64; the symmetries' come first. One product is spent on each of
+            which no image is known.
         border: what H does to them.
     """
 
-    def __init__(self, matrix: Matrix, vectors: Tensor | None = None, symmetry: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        matrix: Matrix,
+        vectors: Tensor | None = None,
+        symmetry: Tensor | None = None,
+        images: Tensor | None = None,
+    ) -> None:
         none = matrix.like.new_zeros(0, matrix.size, dtype=torch.float64)
-        first = none if symmetry is None else orthonormal(symmetry.to(none.device))
+        first = none if symmetry is None else symmetry.to(none)
+        if images is None:
+            first = orthonormal(first)
         second = none if vectors is None else orthonormal(vectors.to(none.device), first)
         self.matrix, self.like, self.matvecs = matrix, matrix.like, 0
         self.rows = torch.cat([first, second])
-        self.border = self._border(len(first))
+        self.border = self._border(len(first), none if images is None else images.to(none))
 
     @property
     def size(self) -> int:
@@ -180,11 +214,15 @@ class Complement:
         inner = self.project(vectors.double()).to(self.like)
         return self.project(self.matrix(inner).double()).to(self.like)
 
-    def _border(self, symmetry: int) -> Border:
+    def _border(self, symmetry: int, known: Tensor) -> Border:
         if not len(self.rows):
             return Border(np.zeros((0, 0)), np.zeros((0, 0)))
-        self.matvecs += len(self.rows)
-        images = self.matrix(self.rows.to(self.like)).double()
+        images = torch.full_like(self.rows, torch.nan)
+        images[: len(known)] = known
+        todo = images.isnan().any(dim=1)
+        if bool(todo.any()):
+            self.matvecs += int(todo.sum())
+            images[todo] = self.matrix(self.rows[todo].to(self.like)).double()
         inside = images @ self.rows.T
         rest = self.project(images)
         outside = (rest @ rest.T).cpu().numpy()

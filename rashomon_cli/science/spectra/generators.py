@@ -2,7 +2,8 @@
 
 For moves ``θ → g_s(θ)`` with g_0 the identity the direction is the generator ``ξ(θ) = d g_s(θ)/ds`` at s = 0. From
 ``L(g_s(θ)) = L(θ)`` follows ``ξ·∇L = 0`` and, differentiated once more, ``Hξ = −(Dξ)ᵀ∇L``: an eigenvector of H of
-eigenvalue 0 only where ∇L = 0. The Gauss-Newton matrix has it at every point, since Jξ = 0.
+eigenvalue 0 only where ∇L = 0. The Gauss-Newton matrix has it at every point, since Jξ = 0. All of them are affine in
+θ, so a single gradient tells what H does to them.
 
 Looked for: what ``science/symmetries`` finds, with BatchNorm frozen, positive factors past ReLU units and norms, and
 invertible matrices between queries and keys, values and outputs of attention heads; and constants added to parameters
@@ -19,13 +20,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from rashomon_cli.core.errors import Refused
+from rashomon_cli.core.results import Array
 from rashomon_cli.science.problem import Point, Problem
 from rashomon_cli.science.spectra import shifts, tangents
-from rashomon_cli.science.spectra.deflation import orthonormal
+from rashomon_cli.science.spectra.affine import Affine
+from rashomon_cli.science.spectra.deflation import spanned
 from rashomon_cli.science.symmetries import find
 
 MEMORY = 2**31
@@ -34,18 +37,42 @@ _COPIES = 3  # of the rows, while a basis of them is found
 
 
 @dataclass(frozen=True)
+class Basis:
+    """An orthonormal basis of directions.
+
+    Attributes:
+        rows: (s, n), float64, on the CPU.
+        weights: what makes it from the directions (s, m).
+        sound: whether a row is no difference of directions that are nearly the same (s,).
+    """
+
+    rows: Tensor
+    weights: Tensor
+    sound: Tensor
+
+
+@dataclass(frozen=True)
 class Generators:
     """Directions of symmetries, as moves make them: neither orthogonal nor of length 1, and some may depend on others.
 
     Attributes:
-        matrix: ξ of each (m, P), float64.
+        directions: ξ as a function of θ.
+        theta: θ (P,), float64.
         kinds: of each (m,): ``rescaling``, ``attention``, ``shift``, or ``loss`` where outputs change but not the loss.
         lacking: why factors and heads could not be told, so that they are not here; empty if they could.
+        chosen: a mask (P,) of the parameters of a principal block; None for all.
     """
 
-    matrix: csr_array
+    directions: Affine
+    theta: Array
     kinds: tuple[str, ...]
     lacking: str = ""
+    chosen: Array | None = None
+
+    @property
+    def matrix(self) -> csr_array:
+        """ξ of each (m, n), float64, in the n parameters that are chosen."""
+        return self._of_block(self.directions.at(self.theta))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -63,23 +90,42 @@ class Generators:
         """
         mask = chosen.cpu().numpy()
         kept = np.flatnonzero(abs(self.matrix[:, ~mask]).sum(axis=1) == 0)
-        return Generators(self.matrix[kept][:, mask], tuple(self.kinds[row] for row in kept), self.lacking)
+        kinds = tuple(self.kinds[row] for row in kept)
+        return Generators(self.directions.taken(kept), self.theta, kinds, self.lacking, mask)
 
-    def rows(self, memory: int = MEMORY) -> Tensor:
+    def basis(self, memory: int = MEMORY) -> Basis:
         """An orthonormal basis of the directions.
 
         Args:
             memory: bytes for it and what it takes to find it.
 
         Returns:
-            Rows (s, P), float64, on the CPU; s ≤ m.
+            Rows (s, n); s ≤ m.
 
         Raises:
             Refused: if it does not fit.
         """
         count, size = self.matrix.shape
         _check_room(count, size, memory)
-        return orthonormal(torch.from_numpy(self.matrix.toarray()))
+        return Basis(*spanned(torch.from_numpy(self.matrix.toarray())))
+
+    def images(self, basis: Basis, gradient: Tensor) -> Tensor:
+        """What the Hessian makes of a basis of the directions: ``−(Dξ)ᵀ∇L``, no product is taken.
+
+        Args:
+            basis: of these directions.
+            gradient: ∇L, of the mean loss without a penalty (P,), in all parameters.
+
+        Returns:
+            (s, n), float64, on the CPU; NaN where a row is a difference of directions that are nearly the same.
+        """
+        turned = self._of_block(self.directions.turned(gradient.detach().cpu().double().numpy()))
+        found = torch.from_numpy(-np.ascontiguousarray((turned.T @ basis.weights.numpy().T).T))
+        found[~basis.sound] = math.nan
+        return found
+
+    def _of_block(self, matrix: csr_array) -> csr_array:
+        return matrix if self.chosen is None else matrix[:, self.chosen]
 
 
 def generators(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: float = math.inf) -> Generators:
@@ -90,7 +136,7 @@ def generators(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: flo
         point: where; BatchNorm frozen at its statistics.
         x: some inputs (B, …), B ≥ 2; a few do.
         y: their targets.
-        memory: bytes for :meth:`Generators.rows`: where those of factors and heads alone do not fit, nothing is proved
+        memory: bytes for :meth:`Generators.basis`: where those of factors and heads alone do not fit, nothing is proved
             and no others are looked for, as both take long.
 
     Returns:
@@ -100,7 +146,7 @@ def generators(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: flo
         Refused: if they do not fit into the memory.
     """
     network = shifts.Network(_at(problem, point), problem.layout, problem.loss, _wide(x), _wide(y))
-    found: list[tuple[str, csr_array]] = []
+    found: list[tuple[str, Affine]] = []
     lacking, told = "", None
     try:
         told = find(network.module, network.x)
@@ -118,9 +164,9 @@ def generators(problem: Problem, point: Point, x: Tensor, y: Tensor, memory: flo
         except Refused as refusal:
             lacking = refusal.message
     found += [("loss" if kept == "loss" else "shift", each) for kept, each in shifts.of_axes(network)]
-    blank = csr_array((0, problem.layout.total))
     kinds = tuple(kind for kind, rows in found for _ in range(rows.shape[0]))
-    return Generators(csr_array(vstack([blank, *(rows for _, rows in found)])), kinds, lacking)
+    directions = Affine.joined([rows for _, rows in found], problem.layout.total)
+    return Generators(directions, point.theta.detach().cpu().double().numpy(), kinds, lacking)
 
 
 def _check_room(count: int, size: int, memory: float, least: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -37,6 +37,7 @@ class Setting:
         shift: what is added to the diagonal.
         matrix: what these make.
         rows: orthonormal directions of symmetries (s, n), float64, on the device of the matrix.
+        images: gives what the matrix makes of them (s, n), as far as that is known without products.
         tau: τ.
         taus: tolerances of the curve (m,), τ among them.
         memory: bytes for a route.
@@ -52,6 +53,7 @@ class Setting:
     shift: float
     matrix: Matrix
     rows: Tensor
+    images: Callable[[], Tensor]
     tau: float
     taus: Array
     memory: int
@@ -91,7 +93,7 @@ def by_quadrature(setting: Setting, probes: int, steps: int, deflate: int, room:
     """
     most = min(deflate, setting.matrix.size - 1)
     top = leading(setting.matrix, most, seed=setting.seed)
-    space = Complement(setting.matrix, top.vectors, setting.rows)
+    space = Complement(setting.matrix, top.vectors, setting.rows, setting.images())
     found = slq.density(space, probes, steps, seed=setting.seed, memory=setting.memory)
     count, less = (counting.count(found, setting.taus, with_symmetry=each) for each in (True, False))
     raw = found.variables(deflate + room)

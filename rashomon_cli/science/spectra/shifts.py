@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from rashomon_cli.core.results import Array
 from rashomon_cli.science.agreement import TOLERANCE, deviation
 from rashomon_cli.science.problem import Layout, Loss
-from rashomon_cli.science.spectra.tangents import Entries
+from rashomon_cli.science.spectra.affine import CONSTANT, Affine, Entries
 from rashomon_cli.science.symmetries import Graph, Symmetries
 from rashomon_cli.science.symmetries.frozen import Norm, norms
 from rashomon_cli.science.symmetries.labels import FIXED
@@ -30,10 +29,10 @@ from rashomon_cli.science.symmetries.labels import FIXED
 LOSS_TOLERANCE = 1e-12
 """How far losses in float64 that are the same but for rounding may be apart, relative to the largest output."""
 _SPREAD, _LEAST = 0.2, 0.1
+_ONE, _LESS = ((np.asarray(CONSTANT), np.asarray(each)) for each in (1.0, -1.0))
 
 Tensors = Mapping[str, Tensor]
-Move = Callable[[Tensors], csr_array]
-"""Tensors to directions (m, P); linear in what is moved, so that a step of any length along them is the move itself."""
+"""Parameters and statistics by name."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,10 @@ class Network:
             found: Tensor = torch.func.functional_call(self.module, dict(tensors), (self.x,))
         return found
 
-    def keeps(self, move: Move) -> str | None:
+    def keeps(self, move: Affine) -> str | None:
         """What stays as it is along a random combination of directions, at each of the places.
+
+        A step of any length along them is the move itself: they do not depend on what they move.
 
         Returns:
             ``outputs``, ``loss``, or None.
@@ -99,14 +100,14 @@ class Network:
                 return None
         return kept
 
-    def _moved(self, tensors: Tensors, move: Move) -> dict[str, Tensor]:
-        rows = move(tensors)
+    def _moved(self, tensors: Tensors, move: Affine) -> dict[str, Tensor]:
+        rows = move.at(self.layout.flatten(tensors).numpy())
         weights = np.random.default_rng(0).normal(size=rows.shape[0])
         step = self.layout.split(torch.from_numpy(weights @ rows))
         return {name: value + step[name] if name in step else value for name, value in tensors.items()}
 
 
-def of_biases(network: Network, graph: Graph, symmetries: Symmetries) -> Iterator[csr_array]:
+def of_biases(network: Network, graph: Graph, symmetries: Symmetries) -> Iterator[Affine]:
     """Shifts of biases that another parameter makes up for.
 
     Args:
@@ -131,14 +132,14 @@ def of_biases(network: Network, graph: Graph, symmetries: Symmetries) -> Iterato
         if axis.tensor in network.layout.names and network.tensors[axis.tensor].ndim == 1 and axis.tensor not in scaled:
             together[line].append(axis.tensor)
     for line, names in together.items():
-        moves = [_into_norms(network.layout, name, after[line]) for name in names if after[line]]
+        moves = [_into_norms(network, name, after[line]) for name in names if after[line]]
         moves += [_between(network.layout, *pair) for pair in itertools.combinations(names, 2)]
         for move in moves:
             if network.keeps(move) == "outputs":
-                yield move(network.tensors)
+                yield move
 
 
-def of_axes(network: Network) -> Iterator[tuple[str, csr_array]]:
+def of_axes(network: Network) -> Iterator[tuple[str, Affine]]:
     """Shifts of all entries along an axis of a tensor by one number.
 
     Args:
@@ -153,39 +154,32 @@ def of_axes(network: Network) -> Iterator[tuple[str, csr_array]]:
             move = _along(network.layout, name, axis)
             kept = network.keeps(move)
             if kept is not None:
-                yield kept, move(network.tensors)
+                yield kept, move
 
 
-def _into_norms(layout: Layout, name: str, after: list[Norm]) -> Move:
-    def directions(tensors: Tensors) -> csr_array:
-        entries = Entries(layout)
-        channels = np.arange(tensors[name].numel())
-        entries.add(channels, entries.places[name], np.ones(1))
-        for norm in after:
-            assert norm.bias is not None
-            entries.add(channels, entries.places[norm.bias], -norm.slope(tensors).numpy())
-        return entries.matrix(len(channels))
-
-    return directions
-
-
-def _between(layout: Layout, name: str, other: str) -> Move:
-    def directions(tensors: Tensors) -> csr_array:
-        entries = Entries(layout)
-        channels = np.arange(tensors[name].numel())
-        entries.add(channels, entries.places[name], np.ones(1))
-        entries.add(channels, entries.places[other], -np.ones(1))
-        return entries.matrix(len(channels))
-
-    return directions
+def _into_norms(network: Network, name: str, after: list[Norm]) -> Affine:
+    entries = Entries(network.layout)
+    channels = np.arange(network.tensors[name].numel())
+    entries.add(channels, entries.places[name], *_ONE)
+    for norm in after:
+        assert norm.weight is not None
+        assert norm.bias is not None
+        factors = -1.0 / norm.deviation(network.tensors).numpy()
+        entries.add(channels, entries.places[norm.bias], entries.places[norm.weight], factors)
+    return entries.affine(len(channels))
 
 
-def _along(layout: Layout, name: str, axis: int) -> Move:
-    def directions(tensors: Tensors) -> csr_array:
-        entries = Entries(layout)
-        place: Array = np.moveaxis(entries.places[name], axis, 0)
-        place = place.reshape(len(place), -1)
-        entries.add(np.arange(place.shape[1]), place, np.ones(1))
-        return entries.matrix(place.shape[1])
+def _between(layout: Layout, name: str, other: str) -> Affine:
+    entries = Entries(layout)
+    channels = np.arange(entries.places[name].size)
+    entries.add(channels, entries.places[name], *_ONE)
+    entries.add(channels, entries.places[other], *_LESS)
+    return entries.affine(len(channels))
 
-    return directions
+
+def _along(layout: Layout, name: str, axis: int) -> Affine:
+    entries = Entries(layout)
+    place: Array = np.moveaxis(entries.places[name], axis, 0)
+    place = place.reshape(len(place), -1)
+    entries.add(np.arange(place.shape[1]), place, *_ONE)
+    return entries.affine(place.shape[1])

@@ -1,19 +1,18 @@
-"""Tangents of a network's continuous symmetries as sparse rows over its flat parameters."""
+"""Tangents of a network's continuous symmetries over its flat parameters, in which they are linear."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.core.results import Array
 from rashomon_cli.science.agreement import TOLERANCE, deviation
 from rashomon_cli.science.problem import Layout
+from rashomon_cli.science.spectra.affine import Affine, Entries
 from rashomon_cli.science.symmetries import Graph, Symmetries
 from rashomon_cli.science.symmetries.axes import Axis
 from rashomon_cli.science.symmetries.check import outputs
@@ -22,48 +21,21 @@ from rashomon_cli.science.symmetries.labels import Ids
 from rashomon_cli.science.symmetries.moves import mix
 
 
-@dataclass
-class Entries:
-    """Entries of a sparse matrix over flat parameters, collected piece by piece."""
-
-    layout: Layout
-    _rows: list[Array] = field(default_factory=list)
-    _columns: list[Array] = field(default_factory=list)
-    _values: list[Array] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        places = self.layout.split(torch.arange(self.layout.total))
-        self.places = {name: place.numpy() for name, place in places.items()}
-
-    def add(self, rows: Array, columns: Array, values: Array) -> None:
-        """Entries at places of arrays that broadcast to one shape; those at the same place are summed."""
-        for kept, each in zip((self._rows, self._columns, self._values), np.broadcast_arrays(rows, columns, values)):
-            kept.append(each.reshape(-1))
-
-    def matrix(self, count: int) -> csr_array:
-        """The matrix (count, P)."""
-        if not self._rows:
-            return csr_array((count, self.layout.total))
-        pieces = (np.concatenate(each) for each in (self._values, self._rows, self._columns))
-        values, rows, columns = pieces
-        return csr_array((values, (rows, columns)), shape=(count, self.layout.total))
-
-
 @dataclass(frozen=True)
 class Tangents:
-    """Generators of a network's own symmetries, rows over its flat parameters.
+    """Generators of a network's own symmetries.
 
     Attributes:
         rescaling: of factors (r, P).
         attention: of matrices within attention heads (a, P), d² for a product of heads of d units.
     """
 
-    rescaling: csr_array
-    attention: csr_array
+    rescaling: Affine
+    attention: Affine
 
 
 def tangents(graph: Graph, symmetries: Symmetries, layout: Layout) -> Tangents:
-    """The generators of factors and of matrices at the network's parameters, BatchNorm frozen.
+    """The generators of factors and of matrices, BatchNorm frozen.
 
     Args:
         graph: the network.
@@ -78,10 +50,10 @@ def tangents(graph: Graph, symmetries: Symmetries, layout: Layout) -> Tangents:
     entries = Entries(layout)
     for axis in symmetries.axes:
         if axis.tensor in entries.places:
-            _factors(entries, axis, graph.values[axis.tensor].numpy())
+            _factors(entries, axis)
     for norm in several:
         _made_up(entries, norm, symmetries, graph)
-    return Tangents(entries.matrix(symmetries.scales)[free], _matrices(graph, symmetries, layout))
+    return Tangents(entries.affine(symmetries.scales).taken(free), _matrices(symmetries, layout))
 
 
 def prove(graph: Graph, symmetries: Symmetries, layout: Layout, x: Tensor, seed: int = 0) -> None:
@@ -107,28 +79,29 @@ def prove(graph: Graph, symmetries: Symmetries, layout: Layout, x: Tensor, seed:
         raise Refused("factors seemed free to move with frozen BatchNorm, but outputs change when they are moved")
 
 
-def _factors(entries: Entries, axis: Axis, tensor: Array) -> None:
+def _factors(entries: Entries, axis: Axis) -> None:
     """``d/ds`` of ``exp(power · s) · tensor`` for the scales along an axis."""
+    place = entries.places[axis.tensor]
     first = axis.axis - axis.units.ndim + 1
-    shape = [1] * tensor.ndim
+    shape = [1] * place.ndim
     shape[first : axis.axis + 1] = axis.units.shape
     for scales, power in axis.powers:
-        entries.add(scales.reshape(shape), entries.places[axis.tensor], power * tensor)
+        entries.add(scales.reshape(shape), place, place, np.asarray(float(power)))
 
 
 def _made_up(entries: Entries, norm: Norm, symmetries: Symmetries, graph: Graph) -> None:
     """What γ and β do for the statistics, which would move by a factor: ``dγ = −γ``, ``dβ = −γμ/σ``."""
     if norm.weight is None or norm.bias is None:
         return
-    gamma, mean = (graph.values[name].numpy() for name in (norm.weight, norm.mean))
-    slope = norm.slope(graph.values).numpy()
+    weight, bias = (entries.places[name] for name in (norm.weight, norm.bias))
+    standardised = graph.values[norm.mean].numpy() / norm.deviation(graph.values).numpy()
     for axis in (axis for axis in symmetries.axes if axis.tensor == norm.mean):
         for scales, power in axis.powers:
-            entries.add(scales, entries.places[norm.weight], -power * gamma)
-            entries.add(scales, entries.places[norm.bias], -power * slope * mean)
+            entries.add(scales, weight, weight, np.asarray(-float(power)))
+            entries.add(scales, bias, weight, -power * standardised)
 
 
-def _matrices(graph: Graph, symmetries: Symmetries, layout: Layout) -> csr_array:
+def _matrices(symmetries: Symmetries, layout: Layout) -> Affine:
     """``d/ds`` of ``M = I + sE`` on one factor of a product and of its inverse transpose on the other, for all E."""
     heads = {row[0]: np.array(row) for row in _heads(symmetries)}
     begin, count = {}, 0
@@ -138,21 +111,17 @@ def _matrices(graph: Graph, symmetries: Symmetries, layout: Layout) -> csr_array
     for axis in symmetries.axes:
         if axis.sides is None or axis.units.ndim != 1 or axis.tensor not in entries.places:
             continue
-        place, tensor = (np.moveaxis(each, axis.axis, 0) for each in _tensors(entries, graph, axis))
+        place = np.moveaxis(entries.places[axis.tensor], axis.axis, 0)
         for head in np.intersect1d(axis.units, list(heads)).tolist():
             for rows in np.stack([np.flatnonzero(axis.units == unit) for unit in heads[head]], 1):
                 size = len(rows)
                 generator = begin[head] + np.arange(size**2).reshape(size, size, 1)
-                where, part = place[rows].reshape(size, -1), tensor[rows].reshape(size, -1)
+                where = place[rows].reshape(size, -1)
                 if axis.sides[rows[0]] > 0:  # E_ij: row i gains row j
-                    entries.add(generator, where[:, None, :], part[None, :, :])
+                    entries.add(generator, where[:, None, :], where[None, :, :], np.asarray(1.0))
                 else:  # −E_ijᵀ: row j loses row i
-                    entries.add(generator, where[None, :, :], -part[:, None, :])
-    return entries.matrix(count)
-
-
-def _tensors(entries: Entries, graph: Graph, axis: Axis) -> tuple[Array, Array]:
-    return entries.places[axis.tensor], graph.values[axis.tensor].numpy()
+                    entries.add(generator, where[None, :, :], where[:, None, :], np.asarray(-1.0))
+    return entries.affine(count)
 
 
 def _heads(symmetries: Symmetries) -> Iterator[list[int]]:

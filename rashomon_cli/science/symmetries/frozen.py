@@ -37,10 +37,14 @@ class Norm:
     variance: str
     eps: float
 
+    def deviation(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """``√(σ² + ε)`` (C,)."""
+        return (tensors[self.variance] + self.eps).sqrt()
+
     def slope(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """``γ/√(σ² + ε)`` (C,)."""
         assert self.weight is not None
-        return tensors[self.weight] / (tensors[self.variance] + self.eps).sqrt()
+        return tensors[self.weight] / self.deviation(tensors)
 
 
 def norms(graph: Graph, trained: Collection[str]) -> tuple[Norm, ...]:
@@ -103,6 +107,6 @@ def rescale_frozen(
         if norm.weight is None or norm.bias is None:
             continue
         slope = norm.slope({**found, **moved})
-        found[norm.weight] = slope * (tensors[norm.variance] + norm.eps).sqrt()
+        found[norm.weight] = slope * norm.deviation(tensors)
         found[norm.bias] = found[norm.bias] + slope * (tensors[norm.mean] - moved[norm.mean])
     return found

@@ -120,14 +120,14 @@ def test_a_network_that_fits_has_the_nullity_of_its_hessian_by_every_route(make,
     assert found.agree.all()
     assert found.counts[0].low[4] == found.counts[0].high[4] == nullity
     assert found.counts[1].low[4] == found.counts[1].high[4] == nullity
-    rows = generators(problem, point, x[:8], y[:8]).rows()
+    rows = generators(problem, point, x[:8], y[:8]).basis().rows
     assert len(rows) == 20 + 20
     assert float((rows @ hessian).norm()) < 1e-12 * float(hessian.norm())
 
 
 def test_on_the_complement_of_symmetries_the_count_is_that_of_the_matrix_there(mlp_case, dense):
     problem, point = mlp_case
-    rows = generators(problem, point, *next(iter(problem.train))).rows()
+    rows = generators(problem, point, *next(iter(problem.train))).basis().rows
     hessian = dense(problem, point)
     _, _, basis = torch.linalg.svd(rows)
     rest = basis[len(rows) :]

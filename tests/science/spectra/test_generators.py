@@ -11,7 +11,10 @@ from torch.nn import functional
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.problem import Point, fresh_buffers, squared_error
 from rashomon_cli.science.spectra import shifts, tangents
-from rashomon_cli.science.spectra.generators import generators
+from rashomon_cli.science.spectra.affine import Affine
+from rashomon_cli.science.spectra.blocks import matching
+from rashomon_cli.science.spectra.curvatures import Curvature
+from rashomon_cli.science.spectra.generators import Generators, generators
 from rashomon_cli.science.symmetries import find
 from rashomon_cli.science.symmetries.frozen import movable, norms, rescale_frozen
 from rashomon_cli.sources.models.mlp import mlp
@@ -142,14 +145,14 @@ def test_what_theory_says_is_found_and_no_output_or_loss_feels_it(network):
     assert float(felt[~of_function].amax()) > 0.05
     slope = gradient(problem, point)
     assert float((rows @ slope).abs().max()) < 1e-14 * max(1.0, float(slope.norm()))
-    basis = found.rows()
+    basis = found.basis().rows
     torch.testing.assert_close(basis @ basis.T, torch.eye(len(basis), dtype=torch.float64), atol=1e-12, rtol=0)
     assert float((rows - rows @ basis.T @ basis).abs().max()) < 1e-6
 
 
 def test_all_but_known_overlaps_are_independent(network):
     problem, point, expected = network
-    assert len(at(problem, point).rows()) == sum(expected.values())
+    assert len(at(problem, point).basis().rows) == sum(expected.values())
 
 
 def test_directions_are_the_derivatives_of_the_finite_moves(make):
@@ -192,6 +195,39 @@ def test_the_hessian_moves_them_by_the_gradient(small, dense):
         torch.testing.assert_close(felt @ step, -along @ slope, atol=1e-10, rtol=1e-9)
 
 
+def test_a_gradient_tells_what_the_hessian_makes_of_them(network):
+    problem, point, expected = network
+    found, slope = at(problem, point), gradient(problem, point)
+    basis = found.basis()
+    torch.testing.assert_close(basis.weights @ torch.from_numpy(found.matrix.toarray()), basis.rows)
+    assert bool(basis.sound.all())
+    images, exact = found.images(basis, slope), Curvature(problem, point, problem.train)(basis.rows)
+    assert (float(exact.norm()) > 1e-3) == bool({"rescaling", "attention"} & set(expected))
+    assert float((images - exact).norm()) < 1e-12 * max(1.0, float(exact.norm()))
+
+
+def test_of_a_block_they_are_those_that_move_nothing_outside(small, dense):
+    problem, point = small
+    found = at(problem, point).within(matching(problem.layout, "0,1"))
+    chosen = torch.from_numpy(found.chosen)
+    assert found.counts == {"rescaling": 2, "shift": 2}
+    block = dense(problem, point)[chosen][:, chosen]
+    basis = found.basis()
+    images = found.images(basis, gradient(problem, point))
+    assert float((images - basis.rows @ block).norm()) < 1e-12 * float(block.norm())
+    assert float(images.norm()) > 1e-6
+
+
+def test_of_directions_that_are_nearly_the_same_the_difference_has_no_image():
+    sizes = np.array([1.0, 1.0, 1.0])
+    almost = Affine((2, 3), np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([0, 0, 2]), np.array([1.0, 1.0, 1e-5]))
+    found = Generators(almost, sizes, ("rescaling",) * 2)
+    basis = found.basis()
+    assert basis.sound.tolist() == [True, False]
+    images = found.images(basis, torch.tensor([3.0, 4.0, 0.0]))
+    assert images.isnan().any(1).tolist() == [False, True]
+
+
 def test_the_hessian_has_them_as_null_vectors_where_the_gradient_is_zero(small, make, dense):
     problem, point = small
     x, _ = all_of(problem)
@@ -199,7 +235,7 @@ def test_the_hessian_has_them_as_null_vectors_where_the_gradient_is_zero(small, 
     fitted = make(problem.module, IMAGES, targets, loss=squared_error)
     found = at(fitted, point)
     assert found.counts == {"rescaling": 4, "shift": 2}
-    rows = found.rows()
+    rows = found.basis().rows
     hessian = dense(fitted, point)
     assert float((rows @ hessian).norm()) < 1e-13 * float(hessian.norm())
 
@@ -212,7 +248,7 @@ def test_a_unit_of_zeros_has_no_direction(make):
     (first, bias, second, _) = tensors.values()
     first[2], bias[2], second[:, 2] = 0.0, 0.0, 0.0
     dead = Point(problem.layout.flatten(tensors), {})
-    assert (len(at(problem, point).rows()), len(at(problem, dead).rows())) == (5 + 6, 4 + 6)
+    assert (len(at(problem, point).basis().rows), len(at(problem, dead).basis().rows)) == (5 + 6, 4 + 6)
 
 
 def test_what_is_blind_to_a_constant_is_found_where_the_network_cannot_be_traced(make):
@@ -247,7 +283,7 @@ def test_parameters_that_are_not_trained_stay(make):
 def test_directions_that_do_not_fit_are_refused(small):
     found = at(*small)
     with pytest.raises(Refused, match="take"):
-        found.rows(memory=1000)
+        found.basis(memory=1000)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_proved_by_trial(small, monkeypatch):
