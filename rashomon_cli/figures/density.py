@@ -69,15 +69,16 @@ def density(group: Group) -> Figure | None:
     for place, (layer, found) in enumerate(panels.items()):
         inner = outer[place // columns, place % columns].subgridspec(2, 1, height_ratios=[6, 0.5 * curves], hspace=0)
         top, below = (figure.add_subplot(inner[row, 0]) for row in (0, 1))
-        _draw(top, below, found, (low, high), linear)
+        _draw(top, below, found, (low, high), linear, counted=not layered)
         for axes in (top, below):
             _scale(axes, axes.get_xlim(), linear, apart=0.065 * columns)
-        if layer is None and np.isfinite(tau):
-            label = f"|λ| ≤ τ = {style.plain(float(f'{tau:.3g}'))}{'' if found[0][0] else _count(found[0][2])}"
+        if np.isfinite(tau):
+            count = "" if layered or found[0][0] else _count(found[0][2])
+            label = f"|λ| ≤ τ = {style.plain(float(f'{tau:.3g}'))}{count}"
             for axes in (top, below):
                 axes.axvspan(-tau, tau, color=style.GREY, alpha=0.18, lw=0, zorder=0.5)
             top.fill_between([], [], color=style.GREY, alpha=0.18, lw=0, label=label)
-        elif layer is not None:
+        if layered:
             top.set_title(style.shorten(str(layer), 40))
         drawn += [top, below]
     highest = max(top.get_ylim()[1] for top in drawn[::2])
@@ -134,15 +135,20 @@ def _smooth(seen: _Seen, grid: Array, linear: float) -> tuple[Array, Array]:
 
 
 def _draw(
-    top: Axes, below: Axes, found: list[tuple[str, _Seen, Group]], ends: tuple[float, float], linear: float
+    top: Axes,
+    below: Axes,
+    found: list[tuple[str, _Seen, Group]],
+    ends: tuple[float, float],
+    linear: float,
+    counted: bool,
 ) -> None:
-    """The curves, and below them the nodes, a row a curve."""
+    """The curves, on a path with their counts, and below them the nodes, a row a curve."""
     low, high = (np.arcsinh(end / linear) / np.log(10) + side * 4 * _WIDTH for end, side in zip(ends, (-1, 1)))
     grid = np.linspace(low, high, 600)
     x = linear * np.sinh(grid * np.log(10))
     for row, (name, seen, one) in enumerate(found):
         how, (value, error) = style.look(row), _smooth(seen, grid, linear)
-        label = f"{name}{_count(one, ' within τ')}" if name else "density"
+        label = f"{name}{_count(one, ' within τ') if counted else ''}" if name else "density"
         marker = how.marker if len(found) > 1 else ""
         top.plot(x, value, color=how.colour, ls=how.dash, marker=marker, markevery=(17 * row, 120), label=label)
         if error.any():

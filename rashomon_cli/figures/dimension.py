@@ -1,4 +1,4 @@
-"""How many eigenvalues count as zero: as a curve over the tolerance, by each route, and along a path."""
+"""How many eigenvalues count as zero: as a curve over the tolerance, by each route, along a path, and by layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rashomon_cli.core.results import Array
-from rashomon_cli.figures import style
+from rashomon_cli.figures import dimension_layers, layers, style
 from rashomon_cli.figures.parts import MOST, named, parts
 from rashomon_cli.figures.style import Group, Look
 
@@ -30,14 +30,17 @@ _WORDS = {"dimension": ("all directions", _ALL), "dimension_less_symmetries": ("
 def dimension(group: Group) -> Figure | None:
     """The number of |λ| ≤ τ over τ with its interval: by route at a model, a curve a position on a path.
 
-    On a path the number at τ stands beside it, over t, and what is said of its being constant above.
+    On a path the number at τ stands beside it, over t, and what is said of its being constant above. By layer it is
+    that number alone, and its share of the layer's parameters where these were told.
 
     Args:
-        group: variables of the quantity ``dimension``, of a point or along ``t``.
+        group: variables of the quantity ``dimension``, of a point or along ``t``, or of either by ``layer``.
 
     Returns:
         The figure; None where the group has no such curve.
     """
+    if layers.layered(group, "dimension"):
+        return dimension_layers.by_layer(group)
     if "dimension_curve" not in group or "dimension_curve_taus" not in group:
         return None
     points = parts(group, "t", "dimension_curve", MOST)

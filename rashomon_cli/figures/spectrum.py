@@ -11,12 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rashomon_cli.core.results import Variable
-from rashomon_cli.figures import style
+from rashomon_cli.figures import layers, style
 from rashomon_cli.figures.parts import MOST, named, parts
 from rashomon_cli.figures.style import Group, Look
 
 _ENDS = {"top": "largest eigenvalues", "bottom": "smallest eigenvalues"}
-_MOST_LAYERS = 60
 
 
 @style.styled
@@ -30,7 +29,7 @@ def spectrum(group: Group) -> Figure | None:
     Returns:
         The figure; None where the group has nothing to draw: a trace of a single point is but a number.
     """
-    if any(v is not None and "layer" in v.dims for v in map(group.get, ("eigenvalues_top", "trace_layer"))):
+    if any(layers.layered(group, name) for name in ("eigenvalues_top", "trace_layer")):
         return _layers(group)
     ends = {end: found for end in _ENDS if (found := _end(group, end)) is not None}
     trace = style.along(group, "trace", "t")
@@ -85,7 +84,6 @@ def _ranks(axes: Axes, group: Group, end: str, found: Variable) -> None:
 
 def _layers(group: Group) -> Figure:
     """A row a layer: eigenvalues of its block, or on a path the largest one at each position; the traces beside."""
-    names = [str(name) for name in parts(group, "t", "layer", 1)[0][1]["layer"].values]
     panels: dict[str, list[tuple[str, Look, Variable]]] = {"eigenvalue": [], "trace": []}
     for place, (end, words) in enumerate(_ENDS.items()):
         for number, (t, point) in enumerate(parts(group, "t", f"eigenvalues_{end}", MOST)):
@@ -99,18 +97,14 @@ def _layers(group: Group) -> Figure:
             how = style.look(2 if t is None else number)
             panels["trace"].append((named(t) or "trace", how, point["trace_layer"]))
     panels = {words: found for words, found in panels.items() if found}
-    every = -(-len(names) // _MOST_LAYERS)
-    figure = style.new_figure(1.0 + 0.2 * min(max(len(names), 4), _MOST_LAYERS))
-    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure, grid = layers.frame(group, len(panels), 1.0)
     for axes, (words, drawn) in zip(grid, panels.items()):
         for label, how, variable in drawn:
-            _dots(axes, variable, label, how)
+            _dots(axes, variable, label, how, layers.size(group))
         style.set_scale(axes.xaxis, [variable for *_, variable in drawn])
         of_path = words == "eigenvalue" and drawn[0][0] not in _ENDS.values()
         axes.set_xlabel(style.label(drawn[0][2], f"largest {words}" if of_path else words))
-    grid[0].set_yticks(range(0, len(names), every), [style.shorten(name, 40) for name in names[::every]])
-    grid[0].set_ylim(len(names) - 0.4, -0.6)
-    style.legend(figure, list(grid), bars=_bars(panels))
+    style.legend(figure, grid, bars=_bars(panels))
     return figure
 
 
@@ -120,12 +114,12 @@ def _column(found: Variable, column: int) -> Variable:
     return Variable(found.dims[:1], found.values[:, column], found.units, found.long_name, error)
 
 
-def _dots(axes: Axes, variable: Variable, label: str, how: Look) -> None:
+def _dots(axes: Axes, variable: Variable, label: str, how: Look, ms: float) -> None:
     """Values of each layer in its row, with their errors."""
     values = variable.values.reshape(len(variable.values), -1)
     rows = np.broadcast_to(np.arange(len(values))[:, None], values.shape).ravel()
     bars = None if variable.stderr is None else np.nan_to_num(variable.stderr.ravel())
-    kept: dict[str, Any] = {"fmt": how.marker, "color": how.colour, "mfc": "none", "ms": 4.5, "capsize": 2}
+    kept: dict[str, Any] = {"fmt": how.marker, "color": how.colour, "mfc": "none", "ms": ms, "capsize": 2}
     axes.errorbar(values.ravel(), rows, xerr=bars, elinewidth=0.9, label=label, **kept)
 
 

@@ -29,6 +29,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 GREY = "#595959"
 CROWDED = 30
 _WIDE = 10.0
+_FEW = 5
 _UNITS = {"1": "", "percent": "%"}
 _RC: Any = {
     "font.family": "DejaVu Sans",
@@ -168,7 +169,9 @@ def set_scale(axis: Any, variables: Sequence[Variable]) -> None:
     set_to = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
     if low > 0 and high > _WIDE * min(np.nanmin(np.abs(v.values)) for v in variables):
         set_to("log")
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
+        room = _room(axis)
+        subs = [1, 2, 5] if high < (1e3 if room > _FEW else 1e2) * low else [1]
+        axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=room if axis.axis_name == "x" else None))
     elif (
         low < 0
         and high > _WIDE * min(sizes)
@@ -181,6 +184,30 @@ def set_scale(axis: Any, variables: Sequence[Variable]) -> None:
         return
     axis.set_major_formatter(ticker.FuncFormatter(plain))
     axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def set_scale_from_zero(axis: Any, values: Array) -> None:
+    """As :func:`set_scale` of values ≥ 0; where some are 0, linear below the decade of the least other one.
+
+    Args:
+        axis: ``axes.xaxis`` or ``axes.yaxis``.
+        values: what is drawn along it, of any shape; NaN is left out.
+    """
+    values = values[np.isfinite(values)]
+    edge = 10.0 ** np.floor(np.log10(values.min(where=values > 0, initial=1.0)))
+    if (values > 0).any() and (values > 0).all():
+        set_scale(axis, [Variable(("k",), values)])
+    elif values.max(initial=0.0) > _WIDE * edge:
+        (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("symlog", linthresh=edge)
+        decades = np.arange(np.log10(edge), np.log10(values.max()) + 1)
+        step = -(-len(decades) // _room(axis))
+        axis.set_major_locator(ticker.FixedLocator([0.0, *10.0 ** decades[step - 1 :: step]]))
+        axis.set_major_formatter(ticker.FuncFormatter(plain))
+
+
+def _room(axis: Any) -> int:
+    """How many labels of powers of ten have room along an axis."""
+    return round(12 * axis.axes.get_position().width) if axis.axis_name == "x" else 9
 
 
 def _decade(value: float) -> float:

@@ -68,8 +68,8 @@ def dimension(
     Returns:
         What :func:`~rashomon_cli.science.spectra.dimensions.result` gives of all directions and, as
         ``dimension_less_symmetries``, of those without symmetries if these are asked for: NaN between the ends that
-        remain where none of them could be told; ``dimension_symmetries``, their number, and
-        ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
+        remain where none of them could be told; ``dimension_parameters``, their number in all;
+        ``dimension_symmetries``, the number of directions of symmetries, and ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
         largest |λ| seen; ``dimension_rank_ratio``, n(C − 1)/P; ``dimension_resolved``, whether τ is above what rounding
         leaves uncertain; ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes
         add, such as the raw density; ``matvecs``.
@@ -111,6 +111,9 @@ def dimension(
     variables = {
         "dimension_symmetries": Variable((), np.asarray(len(rows)), "1", "directions of continuous symmetries"),
         "dimension_symmetries_lacking": _words(null.lacking, "why some symmetries could not be told"),
+        "dimension_parameters": Variable(
+            (), np.asarray(matrix.size), "1", "number of parameters, hence of eigenvalues"
+        ),
         "dimension_rank_ratio": rank_ratio(problem, point, batches, matrix.size, kind),
         "dimension_scale": scalar(scale, "nat", "largest |λ| that was seen"),
         "dimension_resolved": Variable((), np.asarray(tau >= noise), "1", "whether τ is above rounding"),

@@ -82,6 +82,16 @@ def test_layers_have_panels_of_one_scale(along):
     assert "t = 1" in labels(both)
 
 
+def test_counts_of_layers_are_not_mixed_up_in_the_legend(along):
+    def counted(k):
+        return group() | COUNTED | {"dimension": scalar(930 - k)}
+
+    for found in (along(counted, "layer", range(2)), along(lambda t: along(counted, "layer", range(2)))):
+        figure = density(found)
+        assert [text for text in labels(figure) if "τ" in text] == ["|λ| ≤ τ = 0.1"]
+        assert not any("930" in text for text in labels(figure))
+
+
 def test_the_density_behind_a_count_is_drawn_where_there_is_no_other():
     behind = {f"dimension_{name}": variable for name, variable in group(known=30.0).items()}
     figure = density(behind | COUNTED)

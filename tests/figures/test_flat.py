@@ -170,3 +170,80 @@ def test_one_direction_has_no_error_and_a_legend_lies_inside_the_picture(along):
 def test_other_measurements_have_no_such_figure():
     assert flat({}) is None
     assert flat(group() | {"flat_share_visible": scalar(np.nan)}) is None
+
+
+@pytest.fixture
+def network(along):
+    """A network in whose layers 0.1 (k + t) moves from visible parts to invisible ones."""
+
+    def layer(k, t, other):
+        found = group(k + t, other, moved=0.1)
+        return found | {"flat_change_random": scalar(0.2 * (k + 1), "1", "change", 0.05)}
+
+    return lambda t=0.0, count=2, other=False: along(lambda k: layer(k % 2, t, other), "layer", range(count))
+
+
+def lying(axes):
+    """(left, right) of each part of the bars, by colour, from the first layer on."""
+    found = {}
+    for patch in axes.patches:
+        found.setdefault(_hex(patch), []).append((patch.get_x(), patch.get_x() + patch.get_width()))
+    return found
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_layers_have_a_bar_each_and_the_changes_beside_it(network, other):
+    figure = flat(network(other=other))
+    bar, *panels = figure.axes
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["layer0.weight", "layer1.weight"]
+    # Means of the rows: 0.1, 0.1, 0.6 ± 0.05, 0.2; in the second layer 0.2 / 3 goes from the last to the third.
+    third, last = lying(bar)[style.COLOURS[2]], lying(bar)[style.COLOURS[3]]
+    assert third == [pytest.approx((0.2, 0.75)), pytest.approx((0.2, 0.75 + 0.2 / 3))]
+    assert last == [pytest.approx((0.85, 1)), pytest.approx((0.85 + 0.2 / 3, 1))]
+    assert [axes.get_title() for axes in panels] == [
+        f"change of predictions\n{words}" for words in ("on these examples", "on other data")[: 1 + other]
+    ]
+    yardstick = next(line for line in panels[0].lines if line.get_marker() == "P")
+    assert list(yardstick.get_xdata()) == [0.2, 0.4]
+    assert [round(row) for row in yardstick.get_ydata()] == [0, 1]
+    assert {"symmetry", "dead or constant unit", "random direction"} < set(labels(figure))
+
+
+def test_layers_along_a_path_have_bars_at_both_ends_and_in_the_middle(along, network):
+    figure = flat(along(network))
+    assert [axes.get_title() for axes in figure.axes] == ["t = 0", "t = 0.5", "t = 1"]
+    ends = [lying(axes)[style.COLOURS[2]][0][1] for axes in figure.axes]
+    assert ends == pytest.approx([0.75, 0.75 + 0.1 / 3, 0.75 + 0.2 / 3])
+    assert "random direction" not in labels(figure)
+
+
+def test_a_layer_without_flat_directions_says_so(along, network):
+    for found in (network(), along(network)):
+        lost = [name for name in found if name.startswith(("flat_share", "flat_change", "flat_within"))]
+        for name in lost:
+            found[name].values[(..., 1, slice(None)) if "each" in name else (..., 1)] = np.nan
+        figure = flat(found)
+        assert [(text.get_text(), text.get_position()[1]) for text in figure.axes[0].texts] == [
+            ("no flat direction", 1)
+        ]
+        assert len(style.encode(figure, "png")) > 5000
+        found["flat_share_visible"].values[:] = np.nan
+        assert flat(found) is None
+
+
+def test_layers_with_fewer_directions_are_told(network):
+    found = network()
+    for kind in KINDS:
+        found[f"flat_share_{kind}_each"].values[1, 2] = np.nan
+    figure = flat(found)
+    assert figure.get_suptitle() == "means of up to 3 directions, all with ‖Hv‖ ≤ τ = 0.1 nat"
+    assert lying(figure.axes[0])[style.COLOURS[0]] == [pytest.approx((0, 0.1))] * 2
+
+
+def test_sixty_layers_and_the_legend_lie_inside_the_picture(along, network):
+    for found in (network(count=60, other=True), along(lambda t: network(t, 60))):
+        figure = flat(found)
+        style.encode(figure, "png")
+        box = figure.legends[0].get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert len(figure.axes[0].get_yticklabels()) == 60

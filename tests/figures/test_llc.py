@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from rashomon_cli.core.results import Variable, scalar
 from rashomon_cli.figures import style
@@ -62,3 +63,71 @@ def test_a_chain_that_left_for_infinity_can_be_drawn():
 def test_other_measurements_have_no_such_figure():
     assert llc({}) is None
     assert llc({"llc": scalar(3.0)}) is None
+
+
+@pytest.fixture
+def network(along):
+    """A network of three layers or more with λ̂ = 5, 6, 7, …, moved by t."""
+
+    def layers(t=0.0, count=3, concerns=lambda k: ""):
+        return along(lambda k: group(k + t, concerns(k)), "layer", range(count))
+
+    return layers
+
+
+def drawn(axes, hollow=False):
+    """(value, row) of each mark, by its shape, without entries of the legend."""
+    found = {}
+    for line in axes.lines:
+        if len(line.get_xdata()) and line.get_marker() in style.MARKERS and (line.get_mfc() == "white") == hollow:
+            found.setdefault(line.get_marker(), []).extend(map(tuple, line.get_xydata()))
+    return found
+
+
+def test_layers_have_the_estimate_with_its_interval_in_rows(network):
+    (axes,) = llc(network()).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == [f"layer{k}.weight" for k in range(3)]
+    assert drawn(axes) == {"o": [(5, 0), (6, 1), (7, 2)]}
+    segments = [tuple(segment[:, 0]) for each in axes.collections for segment in each.get_segments()]
+    assert segments == [(4, 6), (5, 7), (6, 8)]
+    assert axes.get_xlabel() == "local learning coefficient λ̂"
+
+
+def test_layers_with_concerns_are_hollow_and_their_reasons_are_counted(network):
+    words = {0: "the chains disagree; too few independent draws", 2: "the chains disagree"}
+    figure = llc(network(concerns=lambda k: words.get(k, "")))
+    assert drawn(figure.axes[0]) == {"o": [(6, 1)]}
+    assert drawn(figure.axes[0], hollow=True) == {"o": [(5, 0), (7, 2)]}
+    reasons = "the chains disagree: 2; too few independent draws: 1"
+    assert figure.get_suptitle().replace("\n", " ") == f"to be taken with reserve: 2 of 3 estimates ({reasons})"
+    assert "hollow: to be taken with reserve" in labels(figure)
+    assert not any(text.startswith("hollow") for text in labels(llc(network())))
+
+
+def test_layers_along_a_path_have_a_mark_a_position(along, network):
+    figure = llc(along(network, at=(0.0, 0.5, 1.0)))
+    found = drawn(figure.axes[0])
+    assert [value for value, _ in found["o"]] == [5, 6, 7]
+    assert [value for value, _ in found["^"]] == [6, 7, 8]
+    assert [round(row) for _, row in found["^"]] == [0, 1, 2]
+    assert labels(figure) == ["t = 0", "t = 0.5", "t = 1", "bars: interval at 95 %"]
+
+
+def test_a_layer_without_an_estimate_says_so(along, network):
+    for found in (network(), along(network)):
+        for name in ("llc", "llc_low", "llc_high"):
+            found[name].values[..., 1] = np.nan
+        figure = llc(found)
+        assert [(text.get_text(), text.get_position()[1]) for text in figure.axes[0].texts] == [("no estimate", 1)]
+        assert len(style.encode(figure, "png")) > 5000
+        found["llc"].values[:] = np.nan
+        assert llc(found) is None
+
+
+def test_many_layers_and_values_of_both_signs_can_be_drawn(along, network):
+    for found in (network(-8.0, 60), along(lambda t: network(100 * t - 8.0, 60, lambda k: "the chains disagree"))):
+        figure = llc(found)
+        style.encode(figure, "png")
+        box = figure.legends[0].get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert len(figure.axes[0].get_yticklabels()) == 60

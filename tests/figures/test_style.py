@@ -46,6 +46,37 @@ def test_any_values_have_a_scale(values):
     assert scale_of(series("t", values)) in {"linear", "symlog"}
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1.0, 2.0], "linear"), ([0.01, 2.0], "log"), ([0.0, 0.01, 2.0], "symlog"), ([0.0, 5.0], "linear")],
+)
+def test_values_of_which_some_are_zero_have_a_scale_that_begins_there(values, expected):
+    axes = style.new_figure(2).subplots()
+    style.set_scale_from_zero(axes.xaxis, np.array([*values, np.nan]))
+    assert axes.get_xscale() == expected
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [np.nan], []])
+def test_nothing_above_zero_leaves_the_scale_as_it_is(values):
+    axes = style.new_figure(2).subplots()
+    style.set_scale_from_zero(axes.yaxis, np.array(values))
+    assert axes.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+@pytest.mark.parametrize("values", [[0.0, 3e-4, 2000.0], [2.3e-7, 2000.0], [0.011, 3.0], [7.0, 2500.0], [0.0, 40.0]])
+@style.styled
+def test_ticks_of_panels_beside_one_another_do_not_overlap(panels, values):
+    grid = style.new_figure(2).subplots(1, panels, squeeze=False)[0]
+    for axes in grid:
+        axes.plot(values, values)
+        style.set_scale_from_zero(axes.xaxis, np.array(values))
+    grid[0].figure.canvas.draw()
+    boxes = sorted((label.get_window_extent() for label in grid[-1].get_xticklabels()), key=lambda box: box.x0)
+    assert len(boxes) > 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
 def test_ticks_have_no_superscripts():
     assert [style.plain(v) for v in (1e-5, 0.02, -0.1, 3e6)] == ["1e−5", "0.02", "−0.1", "3e6"]
 
