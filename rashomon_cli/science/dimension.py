@@ -68,11 +68,11 @@ def dimension(
     Returns:
         What :func:`~rashomon_cli.science.spectra.dimensions.result` gives of all directions and, as
         ``dimension_less_symmetries``, of those without symmetries if these are asked for: NaN between the ends that
-        remain where none of them could be told; ``dimension_parameters``, their number in all;
-        ``dimension_symmetries``, the number of directions of symmetries, and ``dimension_symmetries_lacking``, why some could not be told, empty if none lack; ``dimension_scale``, the
-        largest |λ| seen; ``dimension_rank_ratio``, n(C − 1)/P; ``dimension_resolved``, whether τ is above what rounding
-        leaves uncertain; ``dimension_R_refused``, why a route R could not be gone, empty if it could; what the routes
-        add, such as the raw density; ``matvecs``.
+        remain where none of them could be told; ``dimension_parameters``, the number of all directions;
+        ``dimension_symmetries``, that of symmetries, and ``dimension_symmetries_lacking``, why some could not be told,
+        empty if none lack; ``dimension_scale``, the largest |λ| seen; ``dimension_rank_ratio``, n(C − 1)/P;
+        ``dimension_resolved``, whether τ is above what rounding leaves uncertain; ``dimension_R_refused``, why a route
+        R could not be gone, empty if it could; what the routes add, such as the raw density; ``matvecs``.
 
     Raises:
         Refused: if no route can be gone.
