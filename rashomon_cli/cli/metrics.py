@@ -78,7 +78,8 @@ def _along(name: str, metrics: Mapping[str, Any]) -> list[str]:
     depth = _depth(value)
     for label in ("t", "layer"):
         there = label == "t" or label in names[: names.index(name)]
-        if there and len(found) < depth and value and len(metrics.get(label, [])) == len(value):
+        labels = metrics.get(label)
+        if there and len(found) < depth and value and isinstance(labels, list) and len(labels) == len(value):
             found.append(label)
             value = value[0]
     return [*found, *[""] * (depth - len(found))]

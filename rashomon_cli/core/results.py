@@ -91,6 +91,9 @@ def stack(results: Sequence[Result], dim: str) -> dict[str, Variable]:
     Returns:
         Every variable that occurs in any result, with ``dim`` in front; coordinates, such as the names of layers, are
         those of one result, the longest.
+
+    Raises:
+        ValueError: if results have different coordinates.
     """
     names = dict.fromkeys(name for result in results for name in result.variables)
     joined: dict[str, Variable] = {}
@@ -99,7 +102,7 @@ def stack(results: Sequence[Result], dim: str) -> dict[str, Variable]:
         there = [variable for variable in found if variable is not None]
         model = there[0]
         if model.dims == (name,):
-            joined[name] = max(there, key=lambda each: len(each.values))
+            joined[name] = _coordinate(there)
             continue
         shape = tuple(map(max, zip(*(np.shape(each.values) for each in there))))
         values = np.stack([_filled(None if v is None else v.values, shape, model.values) for v in found])
@@ -127,6 +130,18 @@ def in_layers(layers: Mapping[str, Result]) -> Result:
         joined["matvecs"] = replace(spent[0], values=np.sum([each.values for each in spent], axis=0))
     tensors = {f"{layer}/{key}": v for layer, one in layers.items() for key, v in one.tensors.items()}
     return Result(joined, tensors)
+
+
+def _coordinate(several: Sequence[Variable]) -> Variable:
+    """The longest, which begins as all others do.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    longest = max(several, key=lambda each: len(each.values))
+    if not all(np.array_equal(each.values, longest.values[: len(each.values)]) for each in several):
+        raise ValueError(f"results have different coordinates: {[each.values.tolist() for each in several]}")
+    return longest
 
 
 def _filled(values: Any, shape: tuple[int, ...], like: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Is flat really flat? Directions that the Hessian calls flat, steep ones for contrast, and the loss along them.
+"""Is flat really flat? Directions that a curvature calls flat, steep ones for contrast, and the loss along them.
 
 A zero of the Hessian is not yet a flat direction (Post R, step 6): see :mod:`~rashomon_cli.science.following`.
 """
@@ -64,9 +64,9 @@ def rays(
 
     Returns:
         What :func:`~rashomon_cli.science.following.follow` finds; along ``direction`` also ``reach_curvature`` = vᵀHv
-        and ``reach_residual``; besides ``reach_rank_ratio``, the largest rank that the matrix can have over its size,
-        ``reach_tau``, ``reach_blur``, how far beyond τ the filter lets pass, and ``matvecs``. Near-null directions as
-        the tensor ``vectors_near_null`` (k, n).
+        and ``reach_residual``; besides ``reach_rank_ratio``, n(C − 1)/P of the matrix's examples, ``reach_tau``,
+        ``reach_blur``, how far beyond τ the filter lets pass, and ``matvecs``. Near-null directions as the tensor
+        ``vectors_near_null`` (k, n).
 
     Raises:
         UsageError: if no layer matches.

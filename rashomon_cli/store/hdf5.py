@@ -75,6 +75,7 @@ def save_part(path: Path, result: Result) -> None:
             file.attrs["format"] = "rashomon-part"
             file.attrs["version"] = FORMAT_VERSION
             file.attrs["metrics"] = json.dumps(dict(result.metrics))
+            file.attrs["order"] = json.dumps(list(result.variables))
             _write_group(file.create_group("variables"), result.variables)
             tensors = file.create_group("tensors")
             for name, value in result.tensors.items():
@@ -96,7 +97,9 @@ def load_part(path: Path) -> Result:
         with h5py.File(path, "r") as file:
             _check(file, path, "rashomon-part")
             tensors = {name.replace("\\", "/"): np.asarray(data[()]) for name, data in file["tensors"].items()}
-            return Result(_read_group(file["variables"]), tensors, json.loads(file.attrs["metrics"]))
+            found, order = _read_group(file["variables"]), json.loads(file.attrs.get("order", "[]"))
+            variables = {name: found[name] for name in [*order, *sorted(set(found) - set(order))]}
+            return Result(variables, tensors, json.loads(file.attrs["metrics"]))
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise Damaged(f"the checkpoint {path} cannot be read: {error}") from None
 

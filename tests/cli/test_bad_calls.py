@@ -270,6 +270,8 @@ BAD = [
     ([*SPECTRA, "--layers", "layers.1,blocks.*", "--dry-run"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     ([*SPECTRA, "--layers", "layers.1,blocks.*"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     (["probe", "tiny", "--what", "reach,llc", "--layers", "block"], USAGE, "no layer 'block'", "rashomon probe"),
+    (["probe", "tiny", "--what", "llc,top", "--layers", "", "--by", "layer"], USAGE, "no layer ''", "rashomon probe"),
+    (["probe", "tiny", "--what", "llc", "--layers", "", "--dry-run"], USAGE, "no layer ''", "rashomon probe"),
     ([*SPECTRA, "--dimension-routes", "gramm"], USAGE, "no route 'gramm'", "--dimension-routes gram"),
     (["probe", "tiny", "--what", "flat", "--flat-ood", "photoes"], USAGE, "'photoes'", "--flat-ood photos"),
     ([*SWEEP, "--widths", "0.3,1"], USAGE, "0.3 times the width 8 is 2.4", "--model 'mlp(width=8)' --widths 1/4,1"),

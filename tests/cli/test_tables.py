@@ -109,6 +109,17 @@ def test_five_points_of_ten_eigenvalues_fit_a_terminal(monkeypatch, capsys, widt
     assert [line.split()[0] for line in lines[2:12]] == [str(k) for k in range(1, 11)]
 
 
+def test_at_a_single_position_layers_still_stand_beside_what_lies_along_them(shown):
+    found = {"t": 0.5, "layer": ["a", "b"], "reach_plus": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]}
+    assert shown(found) == [
+        ["t", "0.5"],
+        ["reach_plus"],
+        ["layer", "1", "2", "3"],
+        ["a", "1", "2", "3"],
+        ["b", "4", "5", "6"],
+    ]
+
+
 def test_layers_stand_down_the_side_and_positions_across(shown):
     layers = ["layers.1", "layers.5"]
     assert shown({"layer": layers, "eigenvalues_top": [[3.0, 2.0, 1.0], [6.0, 5.0, None]]}) == [

@@ -53,6 +53,11 @@ def test_what_is_shorter_at_a_point_is_filled_at_its_end():
     assert joined["m"].values.shape == (3, 1, 2)
 
 
+def test_different_coordinates_are_not_taken_for_the_same():
+    with pytest.raises(ValueError, match="different coordinates"):
+        stack([Result({"k": series("k", [1, 2])}), Result({"k": series("k", [1, 3, 4])})], "t")
+
+
 def test_layers_are_named_their_products_summed_and_their_tensors_apart():
     found = in_layers(
         {

@@ -12,6 +12,7 @@ from rashomon_cli.operations.probe import ProbeConfig, plan, probe
 from rashomon_cli.operations.quantities.density import DensityConfig
 from rashomon_cli.operations.quantities.dimension import DimensionConfig
 from rashomon_cli.science import dimension as science
+from rashomon_cli.science.spectra import null_directions
 
 QUICK = {"dimension_routes": "quadrature", "dimension_probes": 2, "dimension_steps": 10, "dimension_deflate": 3}
 NAMES = ("tau", "dimension", "dimension_low", "dimension_high", "dimension_route", "matvecs")
@@ -90,6 +91,16 @@ def test_by_layer_along_a_path_it_is_constant_or_not_in_each(zoo, at, monkeypatc
     again = measure(at(zoo, again=True), "ab", settings, points=2)
     assert seen == [(0, "layers.3"), (0, "layers.5"), (0, "layers.5"), (1, "layers.3"), (1, "layers.5")]
     assert again.metrics == m
+    assert list(again.metrics) == list(m), "in the same order, too"
+
+
+def test_of_all_layers_of_a_point_symmetries_are_found_once(zoo, at, monkeypatch):
+    seen, original = [], null_directions.generators
+    monkeypatch.setattr(
+        null_directions, "generators", lambda p, point, *a: seen.append(point.t) or original(p, point, *a)
+    )
+    measure(at(zoo), "ab", {"by": "layer", "dimension_steps": 2, "dimension_deflate": 0}, points=2)
+    assert seen == [0, 1]
 
 
 def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):
@@ -164,6 +175,11 @@ def test_routes_are_checked(zoo, at):
             assert sum(step.title.startswith("dimension") for step in steps) == count, (matrix, routes)
     gram = plan(at(zoo), asked, {"dimension": build(DimensionConfig, {"dimension_routes": "gram"})}).steps()[0]
     assert (gram.forward_passes, gram.vectors) == (200, 5), "10 outputs, each half a product"
+    tight = {"dimension_routes": "gram", "dimension_memory": 5e-4, "samples": 20}
+    for more, calls in (({}, 6), ({"by": "layer"}, 6), ({"layers": "layers.5"}, 1)):
+        settings = build(DimensionConfig, tight | more)
+        gram = plan(at(zoo), asked, {"dimension": settings}).steps()[0]
+        assert gram.forward_passes == 20 * calls, more
 
 
 def test_memory_is_in_gib_and_bounds_routes_and_symmetries(zoo, at):

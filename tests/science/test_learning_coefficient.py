@@ -280,3 +280,21 @@ def test_within_a_layer_the_others_stay_as_they_are(make):
     theta = torch.zeros(problem.layout.total, dtype=torch.float64)
     # Half the curved directions of the layer; its weights are flat.
     meets(measure(problem, theta, layers="one"), 0.5 * 20 * BETA / (BETA + GAMMA), 0.03)
+
+
+class Apart(nn.Module):
+    """Its second layer is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(1, 2), nn.Linear(1, 2)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+@SAMPLERS
+def test_in_a_layer_that_no_output_depends_on_it_is_zero(make, batch):
+    problem = make(Apart(), torch.randn(8, 1), torch.zeros(8, dtype=torch.long))
+    theta = torch.zeros(problem.layout.total, dtype=torch.float64)
+    assert float(measure(problem, theta, layers="unused", batch=batch)["llc"].values) == 0.0

@@ -12,6 +12,7 @@ from rashomon_cli.core.specs import split_list
 from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.matrix import (
     MatrixConfig,
+    block_sizes,
     check_layers,
     each_layer,
     matrix_arguments,
@@ -78,9 +79,10 @@ def _gram(settings: DimensionConfig, sizes: Sizes) -> Step:
     from rashomon_cli.science.spectra.gram_matrix import passes
 
     columns = 1 if settings.matrix == "fisher" else sizes.outputs
-    size = sizes.layout.total if sizes.layout else 0
     examples = taken(settings.samples, getattr(sizes, settings.split))
-    times = -(-(passes(columns, examples, size, _bytes(settings)) + 1) // 2)
+    blocks = block_sizes(settings, sizes.layout) if sizes.layout else [0]
+    halves = sum(passes(columns, examples, size, _bytes(settings)) + 1 for size in blocks)
+    times = -(-halves // (2 * len(blocks)))  # of each block, on average
     title = f"dimension by the Gram matrix: gradients of {columns} outputs an example"
     return products(title, times, settings, sizes, vectors=-(-columns // 2))  # a gradient is about half a product
 

@@ -1,4 +1,4 @@
-"""What it costs to choose directions by the Hessian at a point, as ``reach`` and ``flat`` do."""
+"""What it costs to choose directions by a curvature matrix at a point, as ``reach`` and ``flat`` do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def choosing(name: str, examples: int, *, near_null: int, degree: int, top: int 
 
     Args:
         name: of the quantity.
-        examples: of the Hessian.
+        examples: of the matrix.
         near_null: near-null directions.
         degree: of their filter.
         top: steepest directions.

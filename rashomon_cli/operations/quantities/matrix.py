@@ -77,7 +77,15 @@ def layers_of(settings: LossConfig, layout: Layout) -> list[str]:
     """
     from rashomon_cli.science.spectra.blocks import layers
 
-    return list(layers(layout, settings.layers or "*"))
+    return list(layers(layout, "*" if settings.layers is None else settings.layers))
+
+
+def block_sizes(settings: LossConfig, layout: Layout) -> list[int]:
+    """Numbers of parameters of what is asked for: of all together, or of each layer."""
+    from rashomon_cli.science.spectra.blocks import layers
+
+    sizes = [int(mask.sum()) for mask in layers(layout, "*" if settings.layers is None else settings.layers).values()]
+    return [sum(sizes)] if settings.by == "whole" else sizes
 
 
 def one_by_one(settings: LossConfig, layout: Layout) -> list[str] | None:

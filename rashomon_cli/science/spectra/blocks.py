@@ -18,7 +18,8 @@ def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
 
     Args:
         layout: of the parameters.
-        pattern: names of layers as a shell writes them, ``blocks.*.conv?``; several with commas between them.
+        pattern: names of layers as a shell writes them, ``blocks.*.conv?``; several with commas between them. What is
+            the name of a layer, whatever signs it has, means that layer.
 
     Returns:
         Masks (P,) on the CPU by the name of the layer, in the order of the layout. A parameter of the model itself is a
@@ -29,15 +30,19 @@ def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
     """
     owners = [name.rpartition(".")[0] or name for name in layout.names]
     known = list(dict.fromkeys(owners))
-    patterns = [each.strip() for each in pattern.split(",")]
+    patterns = [pattern] if pattern in known else [each.strip() for each in pattern.split(",")]
+
+    def named(layer: str, each: str) -> bool:
+        return layer == each if each in known else fnmatchcase(layer, each)
+
     for each in patterns:
-        if not any(fnmatchcase(layer, each) for layer in known):
+        if not any(named(layer, each) for layer in known):
             no_such("layer", each, known, f"it has: {', '.join(known)}")
     sizes = torch.tensor(layout.sizes)
     return {
         layer: torch.repeat_interleave(torch.tensor([owner == layer for owner in owners]), sizes)
         for layer in known
-        if any(fnmatchcase(layer, each) for each in patterns)
+        if any(named(layer, each) for each in patterns)
     }
 
 

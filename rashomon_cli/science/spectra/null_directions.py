@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
 
 import torch
@@ -75,16 +76,32 @@ def null_directions(
     Returns:
         Those that were told, or none and why.
     """
-    x, y = next(iter(batches))
     try:
         if chosen is None:
-            found = generators(problem, point, x[:_FEW], y[:_FEW], memory)
+            found = _few(problem, point, batches, memory)
         else:  # of a block there are fewer, and they are shorter
-            found = generators(problem, point, x[:_FEW], y[:_FEW], math.inf).within(chosen)
+            found = _of_point(problem, point, batches).within(chosen)
         basis = found.basis(memory)
     except Refused as refusal:
         return none(problem.layout.total if chosen is None else int(chosen.sum()), refusal.message)
     return NullDirections(basis.rows, found.lacking, len(found.kinds) if len(basis.rows) else 0, (found, basis))
+
+
+def _few(problem: Problem, point: Point, batches: Batches, memory: float) -> Generators:
+    """Generators, tried on a few examples."""
+    x, y = next(iter(batches))
+    return generators(problem, point, x[:_FEW], y[:_FEW], memory)
+
+
+_last: tuple[weakref.ref[Problem], weakref.ref[Point], Generators] | None = None
+
+
+def _of_point(problem: Problem, point: Point, batches: Batches) -> Generators:
+    """All generators of a point; those of the last one are kept, since one layer after the other asks for them."""
+    global _last
+    if _last is None or _last[0]() is not problem or _last[1]() is not point:
+        _last = weakref.ref(problem), weakref.ref(point), _few(problem, point, batches, math.inf)
+    return _last[2]
 
 
 def none(size: int, why: str) -> NullDirections:

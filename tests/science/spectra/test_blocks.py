@@ -35,6 +35,14 @@ def test_a_parameter_of_the_model_itself_is_a_layer():
     assert list(layers(Layout.of(module))) == ["weight", "bias"]
 
 
+def test_what_is_a_layer_s_name_means_that_layer_whatever_signs_it_has():
+    names = ["w[0]", "w0", "a,b", "a", "b", "c*", "c1"]
+    layout = Layout.of(nn.ModuleDict({name: nn.Linear(1, 1) for name in names}))
+    assert all(list(layers(layout, name)) == [name] for name in names)
+    assert list(layers(layout, "w[0],c*")) == ["w[0]", "c*"]
+    assert list(layers(layout, "b,c?")) == ["b", "c*", "c1"]
+
+
 def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_layer():
     layout = Layout.of(preresnet8((3, 8, 8), 10, width=2))
     with pytest.raises(UsageError, match=r"no layer 'blocks\.0\.conv3'") as caught:
