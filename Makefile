@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# A process for each core, up to eight; a file's tests stay together, for they share what they train.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test test-fast crash-test lint format clean
 
@@ -16,10 +18,10 @@ demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh $(DEMO)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: $(VENV)/installed
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 # Two hundred kills at random moments, some minutes; `make crash-test KILLS=1000 SEED=7` for more, or for others.
 KILLS ?= 200
