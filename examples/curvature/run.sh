@@ -22,6 +22,7 @@ quadrature="--what dimension --dimension-routes quadrature --dimension-steps 40"
 rashomon probe narrow-path-long --points 3 $quadrature --samples 5000 --dimension-probes 3 --dimension-memory 5 --name narrow-dimension
 rashomon probe narrow-path-long@0.5 --what reach,flat --reach-samples 2000 --reach-matrix-samples 1000 --reach-near-null 3 --reach-degree 60 \
     --flat-samples 500 --flat-near-null 4 --flat-degree 60 --flat-steps 60 --flat-ood mnist --name narrow-flat
+rashomon probe narrow-path-long@0.5 --what density --samples 5000 --density-probes 2 --density-steps 40 --name narrow-density
 rashomon plot narrow-dimension -q
 rashomon plot narrow-flat -q
 rashomon probe bridge@0.5 --what dimension --samples 512 --dimension-routes gram,quadrature --dimension-memory 8 --dimension-probes 3 --dimension-steps 50 --name middle-512

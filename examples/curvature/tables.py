@@ -84,6 +84,8 @@ def interval(metrics: dict, name: str, index: int | None = None) -> str:
     if index is not None:
         value, low, high = value[index], low[index], high[index]
     words = f"{low:,.0f} to {high:,.0f}"
+    if low == high:
+        return f"{value:,.0f}"
     return words if value is None or math.isnan(value) else f"{value:,.0f} ({words})"
 
 
@@ -102,6 +104,24 @@ def dimensions(run: Run) -> str:
         ["products", *(str(each) for each in m["matvecs"])],
     ]
     return table(["t", *(f"{t:g}" for t in m["t"])], rows)
+
+
+def density(run: Run) -> str:
+    m = run.metrics
+    share = " to ".join(number(100 * m[f"negative_mass_{end}"], 2) for end in ("low", "high"))
+    values = [
+        f"{number(m['spectrum_min'], 3)} ± {number(m['spectrum_min_residual'], 1)}",
+        number(m["spectrum_max"]),
+        f"{number(100 * m['negative_mass'], 2)} ({share})",
+        *(
+            f"{number(m[name], 2)} ± {number(m[f'{name}_stderr'], 1)}"
+            for name in ("spectrum_mean", "spectrum_mean_square")
+        ),
+        str(m["matvecs"]),
+    ]
+    below = f"share below −{number(m['negative_bound'], 2)} nat [%]"
+    heads = ["λ_min [nat], ± its residual", "λ_max [nat]", below, "tr H / P [nat]", "‖H‖_F² / P [nat²]", "products"]
+    return table(heads, [values])
 
 
 def counts(runs: dict[str, Run]) -> str:
@@ -175,6 +195,7 @@ def models(runs: dict[str, Run]) -> str:
 MINUTES = {  # of processor time of one thread, as the operating system told them; not in the runs
     "fit-spectrum": 22,
     "narrow-dimension": 69,
+    "narrow-density": 14,
     "narrow-flat": 17,
     "middle-512": 22,
     "middle-2048": 37,
@@ -186,6 +207,7 @@ def costs(runs: dict[str, Run]) -> str:
     images = {
         "fit-spectrum": "512",
         "narrow-dimension": "5,000",
+        "narrow-density": "5,000",
         "narrow-flat": "500 and 1,000",
         "middle-512": "512",
         "middle-2048": "2,048",
@@ -206,6 +228,7 @@ def blocks(root: Path) -> dict[str, str]:
         "models": models(runs),
         "pairs": pairs(runs["bridge-spectrum"], runs["fit-spectrum"]),
         "dimensions": dimensions(runs["narrow-dimension"]),
+        "density": density(runs["narrow-density"]),
         "reaches": reaches(runs["narrow-flat"]),
         "ledger": ledger(runs["narrow-flat"]),
         "counts": counts(runs),
