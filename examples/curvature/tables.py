@@ -18,11 +18,14 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
-def with_error(metrics: dict, name: str, index: int) -> str:
+def rounded(value: float, error: float) -> str:
     """A number to the place of its error's first digit."""
-    value, error = metrics[name][index], metrics[f"{name}_stderr"][index]
     place = math.floor(math.log10(error))
     return " ± ".join(f"{round(each, -place):,.{max(0, -place)}f}" for each in (value, error))
+
+
+def with_error(metrics: dict, name: str, index: int) -> str:
+    return rounded(metrics[name][index], metrics[f"{name}_stderr"][index])
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -110,13 +113,10 @@ def density(run: Run) -> str:
     m = run.metrics
     share = " to ".join(number(100 * m[f"negative_mass_{end}"], 2) for end in ("low", "high"))
     values = [
-        f"{number(m['spectrum_min'], 3)} ± {number(m['spectrum_min_residual'], 1)}",
+        rounded(m["spectrum_min"], m["spectrum_min_residual"]),
         number(m["spectrum_max"]),
         f"{number(100 * m['negative_mass'], 2)} ({share})",
-        *(
-            f"{number(m[name], 2)} ± {number(m[f'{name}_stderr'], 1)}"
-            for name in ("spectrum_mean", "spectrum_mean_square")
-        ),
+        *(rounded(m[name], m[f"{name}_stderr"]) for name in ("spectrum_mean", "spectrum_mean_square")),
         str(m["matvecs"]),
     ]
     below = f"share below −{number(m['negative_bound'], 2)} nat [%]"
