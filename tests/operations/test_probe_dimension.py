@@ -167,7 +167,7 @@ def test_routes_are_checked(zoo, at):
         build(DimensionConfig, {"dimension_routes": ()})
     assert build(DimensionConfig, {"dimension_routes": " top,gram,top"}).dimension_routes == ("top", "gram")
     asked = build(ProbeConfig, {"run": "a", "what": "dimension"})
-    passes = {"hessian": {"gram": 2, "top": 1, "quadrature": 2, "gram,top,quadrature": 5}, "ggn": {"gram": 1}}
+    passes = {"hessian": {"gram": 2, "top": 1, "quadrature": 3, "gram,top,quadrature": 6}, "ggn": {"gram": 1}}
     for matrix, counts in passes.items():
         for routes, count in counts.items():
             settings = build(DimensionConfig, {"dimension_routes": routes, "matrix": matrix})

@@ -69,6 +69,9 @@ def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
         count, probes = settings.dimension_steps, settings.dimension_probes
         if settings.dimension_deflate:
             found.append(products("dimension: steepest pairs", searching(settings.dimension_deflate), settings, sizes))
+        if settings.dimension_symmetries and settings.matrix == "hessian":
+            examples = taken(settings.samples, getattr(sizes, settings.split))
+            found.append(Step("dimension: a gradient, for symmetries", examples, "train", batch=examples))
         title = f"dimension by quadrature: {probes} probes of {count} products"
         found.append(products(title, count, settings, sizes, vectors=probes))
     return found
