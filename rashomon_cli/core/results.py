@@ -113,6 +113,29 @@ def stack(results: Sequence[Result], dim: str) -> dict[str, Variable]:
     return joined
 
 
+def entry(variables: Mapping[str, Variable], dim: str, place: int) -> dict[str, Variable]:
+    """What variables say at one place of a dimension, the opposite of :func:`stack`.
+
+    Args:
+        variables: by name.
+        dim: the dimension.
+        place: along it.
+
+    Returns:
+        Those that have the dimension without it, the others as they are.
+    """
+
+    def taken(variable: Variable) -> Variable:
+        if dim not in variable.dims:
+            return variable
+        axis = variable.dims.index(dim)
+        dims = (*variable.dims[:axis], *variable.dims[axis + 1 :])
+        errors = None if variable.stderr is None else np.asarray(np.take(variable.stderr, place, axis))
+        return replace(variable, dims=dims, values=np.asarray(np.take(variable.values, place, axis)), stderr=errors)
+
+    return {name: taken(variable) for name, variable in variables.items()}
+
+
 def in_layers(layers: Mapping[str, Result]) -> Result:
     """Join what was found in each layer of a network.
 

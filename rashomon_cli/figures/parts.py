@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rashomon_cli.core.results import Array
+from rashomon_cli.core.results import Array, entry
 from rashomon_cli.figures import style
 from rashomon_cli.figures.style import Group
 
@@ -35,7 +34,7 @@ def parts(group: Group, dim: str, name: str, most: int | None = None) -> list[tu
     if most is not None:
         places = spaced(len(places), most)
     at = style.coordinate(group, dim).values
-    return [(at[place], _at(group, dim, int(place))) for place in places]
+    return [(at[place], entry(group, dim, int(place))) for place in places]
 
 
 def spaced(count: int, most: int) -> Array:
@@ -46,17 +45,6 @@ def spaced(count: int, most: int) -> Array:
 def named(t: Any) -> str:
     """A position in words; none of a single model."""
     return "" if t is None else f"t = {t:.3g}"
-
-
-def _at(group: Group, dim: str, place: int) -> Group:
-    return {
-        key: replace(
-            v, dims=v.dims[1:], values=np.asarray(v.values[place]), stderr=None if v.stderr is None else v.stderr[place]
-        )
-        if v.dims[:1] == (dim,)
-        else v
-        for key, v in group.items()
-    }
 
 
 def number(group: Group, name: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from rashomon_cli.core.results import Array, Result, Variable, stack
+from rashomon_cli.core.results import Array, Result, Variable, entry, stack
 from rashomon_cli.science import second_opinion
 from rashomon_cli.science.problem import Point, Problem, Tick, silent
 from rashomon_cli.science.pyhessian_backend import PyHessian
@@ -90,7 +90,7 @@ def joined(blocks: Sequence[Result]) -> Result:
     layers = blocks[0].variables.get("layer")
     if layers is None:
         return Result({**_summary([each.variables for each in blocks]), "matvecs": matvecs})
-    each = [Result(_summary([_of_layer(b.variables, row) for b in blocks])) for row in range(len(layers.values))]
+    each = [Result(_summary([entry(b.variables, "layer", row) for b in blocks])) for row in range(len(layers.values))]
     return Result({"layer": layers, **stack(each, "layer"), "matvecs": matvecs})
 
 
@@ -98,14 +98,6 @@ def _summary(blocks: Sequence[Mapping[str, Variable]]) -> Mapping[str, Variable]
     seen = [Density.of(variables) for variables in blocks]
     alpha, beta = (np.concatenate([getattr(each, name) for each in seen]) for name in ("alpha", "beta"))
     return summary(replace(seen[0], alpha=alpha, beta=beta), known=len(blocks[0]["density_known"].values)).variables
-
-
-def _of_layer(variables: Mapping[str, Variable], row: int) -> dict[str, Variable]:
-    """The variables of one layer."""
-    along = {name: each for name, each in variables.items() if each.dims[:1] == ("layer",) and name != "layer"}
-    return {
-        name: replace(each, dims=each.dims[1:], values=np.asarray(each.values[row])) for name, each in along.items()
-    }
 
 
 def _deflated(matrix: Matrix, deflate: int, seed: int) -> Complement:

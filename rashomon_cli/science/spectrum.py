@@ -61,8 +61,7 @@ class Asked:
         shift = problem.weight_decay if self.with_decay else 0.0
         if self.backend == "pyhessian":
             return measure(PyHessian(problem, point, self.batches, shift=shift, tick=tick))
-        pattern = "*" if self.layers is None else self.layers
-        masks = None if self.layers is None and not self.by_layer else layers_of(problem.layout, pattern)
+        masks = None if self.layers is None and not self.by_layer else layers_of(problem.layout, self.layers)
 
         def of(chosen: Tensor | None) -> Result:
             return measure(Curvature(problem, point, self.batches, self.kind, chosen, shift, tick=tick))
@@ -163,7 +162,7 @@ def trace(
     Raises:
         UsageError: if no layer matches.
     """
-    masks = layers_of(problem.layout, "*" if asked.layers is None else asked.layers) if asked.by_layer else None
+    masks = layers_of(problem.layout, asked.layers) if asked.by_layer else None
     whole = Asked(asked.batches, asked.kind, asked.layers, False, asked.with_decay, asked.backend)
     if masks is not None:
         kept = torch.stack(list(masks.values())).any(0)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rashomon_cli.core.results import Result, Variable, in_layers, scalar, series, stack
+from rashomon_cli.core.results import Result, Variable, entry, in_layers, scalar, series, stack
 from rashomon_cli.core.seeds import derive
 
 
@@ -51,6 +51,18 @@ def test_what_is_shorter_at_a_point_is_filled_at_its_end():
     assert joined["words"].values.tolist() == [["ab", ""], ["c", "defg"], ["", ""]]
     assert joined["k"].values.tolist() == [7, 8]
     assert joined["m"].values.shape == (3, 1, 2)
+
+
+def test_an_entry_along_a_dimension_undoes_stacking_wherever_the_dimension_stands():
+    each = [{"x": series("k", [1.0 + n, 2.0], stderr=[0.1, n]), "y": scalar(n)} for n in range(3)]
+    joined = stack([Result(one) for one in each], "t") | {"same": scalar(7)}
+    found = entry(joined, "t", 2)
+    assert (found["x"].dims, found["y"].dims) == (("k",), ())
+    np.testing.assert_array_equal(found["x"].values, [3, 2])
+    np.testing.assert_array_equal(found["x"].stderr, [0.1, 2])
+    assert (float(found["y"].values), found["same"]) == (2, joined["same"])
+    second = entry(joined, "k", 0)["x"]
+    assert (second.dims, second.values.tolist()) == (("t",), [1, 2, 3])
 
 
 def test_different_coordinates_are_not_taken_for_the_same():

@@ -77,14 +77,14 @@ def layers_of(settings: LossConfig, layout: Layout) -> list[str]:
     """
     from rashomon_cli.science.spectra.blocks import layers
 
-    return list(layers(layout, "*" if settings.layers is None else settings.layers))
+    return list(layers(layout, settings.layers))
 
 
 def block_sizes(settings: LossConfig, layout: Layout) -> list[int]:
     """Numbers of parameters of what is asked for: of all together, or of each layer."""
     from rashomon_cli.science.spectra.blocks import layers
 
-    sizes = [int(mask.sum()) for mask in layers(layout, "*" if settings.layers is None else settings.layers).values()]
+    sizes = [int(mask.sum()) for mask in layers(layout, settings.layers).values()]
     return [sum(sizes)] if settings.by == "whole" else sizes
 
 

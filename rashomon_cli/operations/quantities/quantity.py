@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from pydantic import Field
 
 from rashomon_cli.core.options import Config
-from rashomon_cli.core.results import Array, Result, Variable, stack
+from rashomon_cli.core.results import Array, Result, Variable, entry, stack
 from rashomon_cli.operations.plan import Step
 
 if TYPE_CHECKING:
@@ -159,26 +159,11 @@ class Quantity:
         found: dict[str, Variable] = {}
         if self.summary and self.layers and "layer" in variables:
             rows = range(len(variables["layer"].values))
-            each = [_function(self.summary)(_of_layer(variables, row)) for row in rows]
+            each = [_function(self.summary)(entry(variables, "layer", row)) for row in rows]
             found = {name: _along_t(variable) for name, variable in stack(each, "layer").items()}
         elif self.summary:
             found = dict(_function(self.summary)(variables).variables)
         return found | (dict(_function(self.turning)(tensors).variables) if self.turning else {})
-
-
-def _of_layer(variables: Mapping[str, Variable], row: int) -> dict[str, Variable]:
-    """The variables along t of one layer."""
-    return {
-        name: replace(
-            v,
-            dims=("t", *v.dims[2:]),
-            values=v.values[:, row],
-            stderr=None if v.stderr is None else v.stderr[:, row],
-        )
-        if v.dims[1:2] == ("layer",)
-        else v
-        for name, v in variables.items()
-    }
 
 
 def _along_t(variable: Variable) -> Variable:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rashomon_cli.core.results import Array, Result, Variable
+from rashomon_cli.core.results import Array, Result, Variable, entry
 from rashomon_cli.science.spectra import constancy, counting
 from rashomon_cli.science.spectra.constancy import Constancy
 from rashomon_cli.science.spectra.density import Density
@@ -57,10 +57,7 @@ def _told(least: Constancy, told: Array, name: str) -> dict[str, Variable]:
 def _paired(variables: Mapping[str, Variable], ts: Array, with_symmetry: bool) -> Constancy:
     """Differences from the first point by common probes."""
     raw = {name.removeprefix(PREFIX): v for name, v in variables.items() if name.startswith(f"{PREFIX}density_")}
-    densities = [
-        Density.of({name: replace(v, dims=v.dims[1:], values=v.values[k], stderr=None) for name, v in raw.items()})
-        for k in range(len(ts))
-    ]
+    densities = [Density.of(entry(raw, "t", place)) for place in range(len(ts))]
     tau, level = np.atleast_1d(variables["tau"].values[0]), constancy.level(len(ts))
     changes = [
         counting.change(densities[0], each, tau, with_symmetry=with_symmetry, level=level) for each in densities[1:]

@@ -13,13 +13,13 @@ from rashomon_cli.core.errors import no_such
 from rashomon_cli.science.problem import Layout, Point, Problem, as_parameters
 
 
-def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
+def layers(layout: Layout, pattern: str | None = None) -> dict[str, Tensor]:
     """The parameters of each layer: those that one module holds itself, as ``conv1.weight`` and ``conv1.bias``.
 
     Args:
         layout: of the parameters.
         pattern: names of layers as a shell writes them, ``blocks.*.conv?``; several with commas between them. What is
-            the name of a layer, whatever signs it has, means that layer.
+            the name of a layer, whatever signs it has, means that layer. None takes all.
 
     Returns:
         Masks (P,) on the CPU by the name of the layer, in the order of the layout. A parameter of the model itself is a
@@ -30,6 +30,7 @@ def layers(layout: Layout, pattern: str = "*") -> dict[str, Tensor]:
     """
     owners = [name.rpartition(".")[0] or name for name in layout.names]
     known = list(dict.fromkeys(owners))
+    pattern = "*" if pattern is None else pattern
     patterns = [pattern] if pattern in known else [each.strip() for each in pattern.split(",")]
 
     def named(layer: str, each: str) -> bool:
