@@ -158,11 +158,11 @@ def _meant(error: Exception) -> tuple[str, str] | None:
 def _explain(error: Exception, given: list[str]) -> int:
     if isinstance(error, typer.TyperException):
         # Without a command the help was shown, and there is nothing to add.
-        if error.format_message():
+        if message := error.format_message().replace("Value error, ", ""):
             place = getattr(error, "ctx", None)
             hint = f"{place.command_path if place else 'rashomon'} --help"
             better = hints.corrected(given, *fix) if (fix := _meant(error)) else None
-            hints.show_error(error.format_message(), better or hint)
+            hints.show_error(message, better or hint)
         return error.exit_code
     told = explained(error)
     hints.show_error(told.message, hints.with_command(told.hint, told.fix, given, COMMANDS))

@@ -267,6 +267,7 @@ BAD = [
             ("loss", "--hvp-samples", "9"),
         )
     ],
+    (["probe", "tiny", "--what", "reach", "--matrix", "gnn"], USAGE, "'--matrix': 'gnn' is not one", "rashomon probe"),
     ([*SPECTRA, "--layers", "layers.1,blocks.*", "--dry-run"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     ([*SPECTRA, "--layers", "layers.1,blocks.*"], USAGE, "no layer 'blocks.*'", "rashomon probe"),
     (["probe", "tiny", "--what", "reach,llc", "--layers", "block"], USAGE, "no layer 'block'", "rashomon probe"),
