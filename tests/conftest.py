@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,8 @@ def start(tmp_path):
         source = str(Path(__file__).parents[1])
         variables = {**os.environ, "PYTHONPATH": source, **environment}
         variables = {key: value for key, value in variables.items() if key != "RASHOMON_STORE"}
+        # A shell's background job ignores Ctrl-C, and so would a process that is started from one.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [*command, *map(str, arguments)],
             cwd=cwd,
@@ -120,6 +123,7 @@ def start(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        signal.signal(signal.SIGINT, before)
         started.append(process)
         return process
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import typer
 
-from rashomon_cli.cli import hints, invocation, streams
+from rashomon_cli.cli import hints, interruption, invocation, streams
 from rashomon_cli.core.errors import explained
 
 COMMANDS = {
@@ -114,7 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
     completing = "_RASHOMON_COMPLETE" in os.environ
     wanted = COMMANDS if completing else [word for word in given if word in COMMANDS][:1]
     try:
-        code = make_app(tuple(wanted))(args=given, standalone_mode=False, prog_name="rashomon")
+        with interruption.kept():
+            code = make_app(tuple(wanted))(args=given, standalone_mode=False, prog_name="rashomon")
         sys.stdout.flush()
         # Typer turns Ctrl-C into the code, and a closed pipe into the end of the process.
         return _interrupted(given) if code == INTERRUPTED else code if isinstance(code, int) else 0

@@ -231,10 +231,7 @@ def test_a_closed_pipe_ends_quietly_with_141(start, inhabited, arguments, unbuff
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_same_command_resumes(start, tmp_path):
     call = [*TRAIN[:-3], "80", "--batch-size", "10", "--lr", "0.01", "--json"]
-    # A shell's background job ignores Ctrl-C, and so would a process that is started from one.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start(*call)
-    signal.signal(signal.SIGINT, before)
     parts = tmp_path / "rashomon-store" / "runs"
     while process.poll() is None and not list(parts.glob("*/parts/state.h5")):
         try:
@@ -253,3 +250,28 @@ def test_ctrl_c_ends_with_130_and_the_same_command_resumes(start, tmp_path):
     assert again.returncode == 0
     assert json.loads(out)["id"] == run_id
     assert "note: resumed mlp-digits-s0 after epoch" in err
+
+
+DROPS_CTRL_C = """
+import signal
+
+import torch
+
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def network():
+    Dying()
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+def test_a_ctrl_c_that_falls_into_a_finaliser_is_not_lost(start, tmp_path):
+    (tmp_path / "dying.py").write_text(DROPS_CTRL_C)
+    process = start("train", "--model", "dying.py:network", "--data", "digits(train=200)", "--epochs", "2000")
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "hint"], err
