@@ -8,7 +8,6 @@ Problem, section 6.9). Products are in the matrix's type, everything else is in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,18 +111,6 @@ class Krylov:
             if not invariant:
                 self.basis[row, here + 1] = image / length
         self.taken += 1
-
-    def arrays(self) -> dict[str, Array]:
-        """What a file needs to hold so that the processes go on bit for bit: ``alpha``, ``beta`` and ``basis``."""
-        return {"alpha": self.alpha, "beta": self.beta, "basis": self.basis[:, : self.taken + 1].cpu().numpy()}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, Array], like: Tensor) -> Krylov:
-        """The processes that were saved, on the device of ``like``."""
-        alpha, saved = arrays["alpha"], torch.from_numpy(np.array(arrays["basis"])).to(like.device)
-        basis = saved.new_zeros(len(alpha), alpha.shape[1] + 1, saved.shape[2])
-        basis[:, : saved.shape[1]] = saved
-        return cls(np.array(alpha), np.array(arrays["beta"]), basis, saved.shape[1] - 1)
 
 
 def lanczos(matrix: Matrix, start: Tensor, steps: int, *, scale: float = 0.0) -> Krylov:

@@ -55,23 +55,6 @@ def test_processes_that_end_leave_the_others_alone(symmetric):
     assert together.alpha[2, 0] == pytest.approx(3.0)
 
 
-def test_a_saved_process_goes_on_bit_for_bit(symmetric):
-    matrix, _ = symmetric(np.linspace(-1.0, 2.0, 50))
-    straight = lanczos(matrix, start(3, 50), 20)
-    stopped = Krylov.begin(start(3, 50), 20)
-    for _ in range(7):
-        stopped.step(matrix)
-    saved = stopped.arrays()
-    assert saved["basis"].shape == (3, 8, 50)
-    resumed, before = Krylov.of(saved, matrix.like), matrix.matvecs
-    while resumed.going:
-        resumed.step(matrix)
-    assert matrix.matvecs - before == 3 * 13
-    assert np.array_equal(resumed.alpha, straight.alpha)
-    assert np.array_equal(resumed.beta, straight.beta)
-    assert torch.equal(resumed.basis, straight.basis)
-
-
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_no_more_steps_than_the_matrix_has_rows(symmetric, size):
     values = np.arange(1.0, size + 1)

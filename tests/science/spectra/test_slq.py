@@ -7,15 +7,10 @@ import torch
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
-from rashomon_cli.science.spectra.lanczos import basis_bytes
 from rashomon_cli.science.spectra.matrices import Dense
-from rashomon_cli.science.spectra.slq import Progress, density, measure, probe_vectors
+from rashomon_cli.science.spectra.slq import density, probe_vectors
 
 VALUES = np.concatenate([np.zeros(60), np.linspace(-0.5, 3.0, 40)])
-
-
-def start(steps):
-    return Progress(np.zeros((0, steps)), np.zeros((0, steps)))
 
 
 def test_a_probe_is_the_same_in_every_block_and_at_every_point(symmetric):
@@ -41,21 +36,6 @@ def test_probes_have_nothing_of_the_known_directions(symmetric):
     probes = probe_vectors(space, range(3), 0)
     assert float((probes @ vectors[-5:].T).abs().max()) < 1e-14
     assert probes.norm(dim=1).numpy() == pytest.approx(np.ones(3))
-
-
-@pytest.mark.parametrize("interrupted_after", [1, 9, 15, 16, 22])
-def test_an_interrupted_density_goes_on_bit_for_bit(symmetric, interrupted_after):
-    matrix, _ = symmetric(VALUES)
-    memory = basis_bytes(100, 15, 2)
-    straight = density(matrix, 3, 15, memory=memory)
-    state = start(15)
-    for _, step in zip(range(interrupted_after), measure(Complement(matrix), 3, 15, memory=memory, progress=state)):
-        saved = {name: array.copy() for name, array in step.arrays().items()}
-    before = matrix.matvecs
-    resumed = density(matrix, 3, 15, memory=memory, progress=Progress.of(saved, matrix.like))
-    assert np.array_equal(resumed.alpha, straight.alpha)
-    assert np.array_equal(resumed.beta, straight.beta)
-    assert matrix.matvecs - before == 45 - (2 * min(interrupted_after, 15) + max(0, interrupted_after - 16))
 
 
 def test_memory_only_decides_how_many_probes_run_side_by_side(symmetric):
