@@ -1,14 +1,17 @@
-"""The dimension of the ridge at a point, by every route that is asked for, with and without symmetries."""
+"""The dimension of the ridge at a point, by every route that is asked for, with and without symmetries.
+
+It is measured in pieces, each of which can be kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from rashomon_cli.core.errors import Refused
-from rashomon_cli.core.results import Result, Variable, scalar
+from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra import dimensions
 from rashomon_cli.science.spectra.blocks import matching
@@ -16,13 +19,19 @@ from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.lanczos import resolution
 from rashomon_cli.science.spectra.null_directions import none, null_directions
 from rashomon_cli.science.spectra.rank import rank_ratio
-from rashomon_cli.science.spectra.routes import Route, Setting, by_gram, by_pairs, by_quadrature
+from rashomon_cli.science.spectra.routes import Route, Setting, a_block, by_gram, by_pairs, by_quadrature
 
 ROUTES = ("gram", "top", "quadrature")
 MEMORY = 2**31
 
 
-def dimension(
+def pieces(routes: Collection[str], probes: int, block: int) -> list[str | range]:
+    """What is measured one after the other: blocks of the quadrature's probes, by their numbers, then other routes."""
+    blocks = [range(begin, min(begin + block, probes)) for begin in range(0, probes, block)]
+    return [*(blocks if "quadrature" in routes else []), *(name for name in ("gram", "top") if name in routes)]
+
+
+def one_piece(
     problem: Problem,
     point: Point,
     *,
@@ -36,14 +45,17 @@ def dimension(
     probes: int = 8,
     steps: int = 80,
     deflate: int = 10,
+    block: int = 4,
     limit: int = 300,
     decades: float = 3.0,
     symmetries: bool = True,
     memory: int = MEMORY,
     seed: int = 0,
+    index: int = 0,
+    first: Result | None = None,
     tick: Tick = silent,
 ) -> Result:
-    """How many eigenvalues of a curvature count as zero.
+    """How many eigenvalues of a curvature count as zero, as a route sees it, or some probes of one.
 
     Args:
         problem: the model and loss.
@@ -58,24 +70,21 @@ def dimension(
         probes: of the quadrature.
         steps: Lanczos steps of each probe.
         deflate: eigenpairs of the largest |λ| that probes are kept away from.
+        block: probes of a piece.
         limit: products of the route ``top``; a matrix of no more rows is written out.
         decades: the curve goes so far to either side of τ.
         symmetries: whether to tell directions of symmetries, which takes a gradient.
         memory: bytes for each of the routes.
         seed: of probes and first vectors; points that share it have common probes.
+        index: which of :func:`pieces`.
+        first: what the first of them gave; needed by blocks of probes behind it.
         tick: called after each batch.
 
     Returns:
-        What :func:`~rashomon_cli.science.spectra.dimensions.result` gives of all directions and, as
-        ``dimension_less_symmetries``, of those without symmetries if these are asked for: NaN between the ends that
-        remain where none of them could be told; ``dimension_parameters``, the number of all directions;
-        ``dimension_symmetries``, that of symmetries, and ``dimension_symmetries_lacking``, why some could not be told,
-        empty if none lack; ``dimension_scale``, the largest |λ| seen; ``dimension_rank_ratio``, n(C − 1)/P;
-        ``dimension_resolved``, whether τ is above what rounding leaves uncertain; ``dimension_R_refused``, why a route
-        R could not be gone, empty if it could; what the routes add, such as the raw density; ``matvecs``.
+        For :func:`joined`, or why the route cannot be gone where there is another.
 
     Raises:
-        Refused: if no route can be gone.
+        Refused: if the only route cannot be gone.
         UsageError: if no layer matches.
     """
     chosen = None
@@ -91,51 +100,103 @@ def dimension(
     images = partial(null.images, problem, point, batches, kind, shift, tick)
     taus, rows = dimensions.grid(tau, decades), null.rows.to(point.theta.device)
     setting = Setting(problem, point, batches, kind, chosen, shift, matrix, rows, images, tau, taus, memory, seed, tick)
-    ways = {
-        "gram": lambda: by_gram(setting),
-        "top": lambda: by_pairs(setting, limit),
-        "quadrature": lambda: by_quadrature(setting, probes, steps, deflate, null.most),
+    piece = pieces(routes, probes, block)[index]
+    tensors: Mapping[str, Array] = {}
+    try:
+        if isinstance(piece, range):
+            if first is not None and "piece_refused" in first.variables:
+                return first
+            seen = a_block(setting, piece, steps=steps, deflate=deflate, room=null.most, first=first)
+            found, tensors = seen.variables, seen.tensors
+        else:
+            found = (by_gram(setting) if piece == "gram" else by_pairs(setting, limit)).stored()
+    except Refused as reason:
+        if len(routes) == 1:
+            raise
+        found = {"piece_refused": _words(reason.message, "why not by this route"), "piece_hint": _words(reason.hint or "", "what helps")}
+    about = {
+        "piece_route": _words("quadrature" if isinstance(piece, range) else piece, "the route"),
+        "piece_kind": _words(kind, "the matrix"),
+        "piece_tau": scalar(tau, "nat", "τ"),
+        "piece_taus": series("tolerance", taus, "nat", "tolerance τ"),
+        "piece_resolution": scalar(resolution(matrix.like.dtype), "1", "rounding, relative to the largest |λ|"),
+        "piece_size": _whole(matrix.size, "number of parameters, hence of eigenvalues"),
+        "piece_rank_ratio": rank_ratio(problem, point, batches, matrix.size, kind),
+        "piece_asked": _whole(symmetries, "whether symmetries are to be told"),
+        "piece_symmetries": _whole(len(rows), "directions of continuous symmetries"),
+        "piece_lacking": _words(null.lacking, "why some symmetries could not be told"),
+        "piece_matvecs": _whole(matrix.matvecs, "products with one vector"),
     }
-    gone: dict[str, Route] = {}
-    refusals: dict[str, Refused | None] = dict.fromkeys(name for name in ROUTES if name in routes)
-    for name in refusals:
-        try:
-            gone[name] = ways[name]()
-        except Refused as reason:
-            refusals[name] = reason
+    return Result({**about, **found}, tensors)
+
+
+def joined(found: Sequence[Result]) -> Result:
+    """How many eigenvalues of a curvature count as zero, by every route that is asked for.
+
+    Args:
+        found: what :func:`one_piece` gave, in order.
+
+    Returns:
+        What :func:`~rashomon_cli.science.spectra.dimensions.result` gives of all directions and, as
+        ``dimension_less_symmetries``, of those without symmetries if these are asked for: NaN between the ends that
+        remain where none of them could be told; ``dimension_parameters``, the number of all directions;
+        ``dimension_symmetries``, that of symmetries, and ``dimension_symmetries_lacking``, why some could not be told,
+        empty if none lack; ``dimension_scale``, the largest |λ| seen; ``dimension_rank_ratio``, n(C − 1)/P;
+        ``dimension_resolved``, whether τ is above what rounding leaves uncertain; ``dimension_R_refused``, why a route
+        R could not be gone, empty if it could; what the routes add, such as the raw density; ``matvecs``.
+
+    Raises:
+        Refused: if no route can be gone.
+    """
+    about = found[0].variables
+    by_route: dict[str, list[Mapping[str, Variable]]] = {}
+    for name in ROUTES:
+        if blocks := [each.variables for each in found if each.variables["piece_route"].values == name]:
+            by_route[name] = blocks
+    refusals = {name: next((b for b in blocks if "piece_refused" in b), None) for name, blocks in by_route.items()}
+    taus, tau, size = about["piece_taus"].values, float(about["piece_tau"].values), int(about["piece_size"].values)
+    gone = [
+        by_quadrature(blocks, taus) if name == "quadrature" else Route.of(name, blocks[0])
+        for name, blocks in by_route.items()
+        if refusals[name] is None
+    ]
     if not gone:
-        first = next(each for each in refusals.values() if each is not None)
-        raise Refused(first.message, first.hint)
-    scale = max(route.scale for route in gone.values())
-    noise = resolution(matrix.like.dtype) * scale
+        reason = next(each for each in refusals.values() if each is not None)
+        raise Refused(str(reason["piece_refused"].values), str(reason["piece_hint"].values) or None)
+    scale = max(route.scale for route in gone)
+    noise = float(about["piece_resolution"].values) * scale
     variables = {
-        "dimension_symmetries": Variable((), np.asarray(len(rows)), "1", "directions of continuous symmetries"),
-        "dimension_symmetries_lacking": _words(null.lacking, "why some symmetries could not be told"),
-        "dimension_parameters": Variable(
-            (), np.asarray(matrix.size), "1", "number of parameters, hence of eigenvalues"
-        ),
-        "dimension_rank_ratio": rank_ratio(problem, point, batches, matrix.size, kind),
+        "dimension_symmetries": about["piece_symmetries"],
+        "dimension_symmetries_lacking": about["piece_lacking"],
+        "dimension_parameters": about["piece_size"],
+        "dimension_rank_ratio": about["piece_rank_ratio"],
         "dimension_scale": scalar(scale, "nat", "largest |λ| that was seen"),
-        "dimension_resolved": Variable((), np.asarray(tau >= noise), "1", "whether τ is above rounding"),
+        "dimension_resolved": _whole(tau >= noise, "whether τ is above rounding"),
         **{
-            f"dimension_{n}_refused": _words(why.message if why else "", f"why not by {n}")
-            for n, why in refusals.items()
+            f"dimension_{name}_refused": _words(str(why["piece_refused"].values) if why else "", f"why not by {name}")
+            for name, why in refusals.items()
         },
     }
-    every = dimensions.reconcile([route.count for route in gone.values()])
+    every = dimensions.reconcile([route.count for route in gone])
     counts = {"dimension": every}
-    if symmetries and null.lacking and not len(rows):
+    told = int(about["piece_symmetries"].values)
+    if about["piece_asked"].values and str(about["piece_lacking"].values) and not told:
         # Gauss-Newton and Fisher matrices are 0 along symmetries. A Hessian may have less curvature on what is
         # orthogonal to them than on anything else, and how many interlacing allows depends on their number.
-        most = np.full_like(every.high, matrix.size) if kind == "hessian" else every.high
+        most = np.full_like(every.high, size) if about["piece_kind"].values == "hessian" else every.high
         counts["dimension_less_symmetries"] = dimensions.untold(every, most)
-    elif symmetries:
-        counts["dimension_less_symmetries"] = dimensions.reconcile([route.less for route in gone.values()])
+    elif about["piece_asked"].values:
+        counts["dimension_less_symmetries"] = dimensions.reconcile([route.less for route in gone])
     for name, count in counts.items():
         variables |= dimensions.result(count, tau, name, dimensions.NAMES[name]).variables
-    for route in gone.values():
-        variables |= route.variables
-    return Result({**variables, "matvecs": Variable((), np.asarray(matrix.matvecs), "1", "products with one vector")})
+    for route in gone:
+        variables |= {n: v for n, v in route.variables.items() if not n.startswith("piece_")}
+    spent = sum(int(each.variables["piece_matvecs"].values) for each in found)
+    return Result({**variables, "matvecs": _whole(spent, "products with one vector")})
+
+
+def _whole(value: int | bool, about: str) -> Variable:
+    return Variable((), np.asarray(value), "1", about)
 
 
 def _words(text: str, about: str) -> Variable:

@@ -95,9 +95,7 @@ def joined(blocks: Sequence[Result]) -> Result:
 
 
 def _summary(blocks: Sequence[Mapping[str, Variable]]) -> Mapping[str, Variable]:
-    seen = [Density.of(variables) for variables in blocks]
-    alpha, beta = (np.concatenate([getattr(each, name) for each in seen]) for name in ("alpha", "beta"))
-    return summary(replace(seen[0], alpha=alpha, beta=beta), known=len(blocks[0]["density_known"].values)).variables
+    return summary(Density.joined(blocks), known=len(blocks[0]["density_known"].values)).variables
 
 
 def _deflated(matrix: Matrix, deflate: int, seed: int) -> Complement:
@@ -114,11 +112,10 @@ def _kept(space: Complement) -> dict[str, Array]:
 
 def _again(matrix: Matrix, known: Mapping[str, Array]) -> Complement:
     """The complement of directions that are known already, which takes no product."""
-    space = Complement(matrix)
-    if known:
-        rows, inside, outside = (np.array(known[name]) for name in _KNOWN)
-        space.rows, space.border = torch.from_numpy(rows).to(matrix.like.device), Border(inside, outside)
-    return space
+    if not known:
+        return Complement(matrix)
+    rows, inside, outside = (np.array(known[name]) for name in _KNOWN)
+    return Complement.of(matrix, torch.from_numpy(rows).to(matrix.like.device), Border(inside, outside))
 
 
 def _known(first: Result | None) -> Iterator[Mapping[str, Array]]:

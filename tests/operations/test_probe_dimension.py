@@ -77,7 +77,7 @@ def test_by_layer_along_a_path_it_is_constant_or_not_in_each(zoo, at, monkeypatc
     change = np.array(m["dimension"])[1] - np.array(m["dimension"])[0]
     assert (np.array(m["dimension_change_low"])[1] <= change + 1e-6).all()
     assert (change - 1e-6 <= np.array(m["dimension_change_high"])[1]).all()
-    seen, original = [], science.dimension
+    seen, original = [], science.one_piece
 
     def counting(problem, point, **options):
         seen.append((point.t, options["layers"]))
@@ -85,7 +85,7 @@ def test_by_layer_along_a_path_it_is_constant_or_not_in_each(zoo, at, monkeypatc
             raise KeyboardInterrupt
         return original(problem, point, **options)
 
-    monkeypatch.setattr(science, "dimension", counting)
+    monkeypatch.setattr(science, "one_piece", counting)
     with pytest.raises(KeyboardInterrupt):
         measure(at(zoo, again=True), "ab", settings, points=2)
     again = measure(at(zoo, again=True), "ab", settings, points=2)
@@ -122,7 +122,7 @@ def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):
 def test_words_survive_an_interruption(zoo, at, monkeypatch):
     whole = measure(at(zoo), "ab", points=2)
     seen = []
-    original = science.dimension
+    original = science.one_piece
 
     def counts(problem, point, **options):
         seen.append(point.t)
@@ -130,7 +130,7 @@ def test_words_survive_an_interruption(zoo, at, monkeypatch):
             raise KeyboardInterrupt
         return original(problem, point, **options)
 
-    monkeypatch.setattr(science, "dimension", counts)
+    monkeypatch.setattr(science, "one_piece", counts)
     with pytest.raises(KeyboardInterrupt):
         measure(at(zoo, again=True), "ab", points=2)
     run = measure(at(zoo, again=True), "ab", points=2)
@@ -138,6 +138,43 @@ def test_words_survive_an_interruption(zoo, at, monkeypatch):
     assert run.metrics == whole.metrics
     routes = run.measurements()["probe"]["dimension_curve_route"].values
     assert set(routes.ravel().tolist()) == {"quadrature"}
+
+
+@pytest.mark.parametrize("by", ["whole", "layer"])
+def test_an_interrupted_one_goes_on_behind_the_last_piece(zoo, at, monkeypatch, by):
+    settings = {"dimension_routes": "gram,top,quadrature", "dimension_probes": 9, "by": by, "layers": "layers.5"}
+    whole = measure(at(zoo), "a", settings)
+    seen, original = [], science.one_piece
+
+    def counted(problem, point, **options):
+        seen.append(options["index"])
+        if seen.count(seen[-1]) == 1 and seen[-1] in (1, 2, 4):
+            raise KeyboardInterrupt
+        null_directions._last = None
+        return original(problem, point, **options)
+
+    monkeypatch.setattr(science, "one_piece", counted)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            measure(at(zoo, again=True), "a", settings)
+    run = measure(at(zoo, again=True), "a", settings)
+    assert seen == [0, 1, 1, 2, 2, 3, 4, 4], "three blocks of probes, then gram, then top"
+    assert run.metrics == whole.metrics
+    assert list(run.metrics) == list(whole.metrics)
+    found, wanted = (each.measurements()["probe"] for each in (run, whole))
+    for name, variable in wanted.items():
+        np.testing.assert_array_equal(found[name].values, variable.values, err_msg=name)
+    assert wanted["dimension_density_alpha"].values.shape[-2:] == (9, 10)
+    assert [each.path for each in run.record.artifacts] == ["metrics.h5"], "what pieces need is not published"
+
+
+def test_a_plan_counts_what_its_blocks_take(zoo, at):
+    asked = build(ProbeConfig, {"run": "a", "what": "dimension"})
+    settings = build(DimensionConfig, QUICK | {"dimension_probes": 9, "samples": 100, "dimension_deflate": 0})
+    steps = [step for step in plan(at(zoo), asked, {"dimension": settings}).steps() if "probes" in step.title]
+    assert [(step.forward_passes, step.vectors) for step in steps] == [(20 * 100, 4), (10 * 100, 1)]
+    run = measure(at(zoo), "a", {"dimension_probes": 9, "samples": 100, "dimension_deflate": 0})
+    assert run.metrics["matvecs"] == 9 * 10
 
 
 def test_a_density_beside_it_keeps_its_own_probes(zoo, at):

@@ -13,13 +13,22 @@ from torch import nn
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import series, stack
 from rashomon_cli.figures.dimension import dimension as draw
-from rashomon_cli.science.dimension import dimension
+from rashomon_cli.science.dimension import joined, one_piece, pieces
 from rashomon_cli.science.problem import Point, squared_error
 from rashomon_cli.science.spectra.along import along
 from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.sources.models.mlp import mlp
 
 TAU = {"epsilon": 0.01, "step": 1.0}
+
+
+def dimension(problem, point, *, routes=("gram", "top", "quadrature"), probes=8, block=4, **options):
+    """All pieces, joined."""
+    found = []
+    for index in range(len(pieces(routes, probes, block))):
+        own = {"routes": routes, "probes": probes, "block": block, "first": found[0] if found else None}
+        found.append(one_piece(problem, point, index=index, **own, **options))
+    return joined(found)
 
 
 def values(result):
@@ -73,6 +82,30 @@ def test_symmetries_take_no_products(mlp_case, kind):
     found, without = (values(dimension(problem, point, symmetries=each, **options)) for each in (True, False))
     assert (found["dimension_symmetries"], without["dimension_symmetries"]) == (16, 0)
     assert found["matvecs"] == without["matvecs"]
+
+
+def test_blocks_of_probes_say_what_one_block_says_with_no_product_more(mlp_case):
+    problem, point = mlp_case
+    options = {"batches": problem.train, "routes": ["quadrature"], "probes": 5, "steps": 12, "deflate": 3, **TAU}
+    one, several = (dimension(problem, point, block=block, **options).variables for block in (5, 2))
+    assert one.keys() == several.keys()
+    for name, variable in one.items():
+        if variable.values.dtype.kind == "f":
+            np.testing.assert_allclose(several[name].values, variable.values, rtol=1e-8, atol=1e-10, err_msg=name)
+        else:
+            assert several[name].values.tolist() == variable.values.tolist(), name
+
+
+def test_of_a_matrix_that_is_not_finite_nothing_is_counted(mlp_case):
+    problem, point = mlp_case
+    lost = Point(torch.full_like(point.theta, torch.nan), point.buffers)
+    options = {"batches": problem.train, "probes": 3, "block": 2, "symmetries": False, **TAU}
+    with pytest.raises(Refused, match="not finite"):
+        dimension(problem, lost, routes=["quadrature"], **options)
+    found = values(dimension(problem, lost, routes=["top", "quadrature"], **options))
+    assert "not finite" in found["dimension_quadrature_refused"]
+    assert math.isnan(found["dimension"])
+    assert (found["dimension_low"], found["dimension_high"]) == (0, len(point.theta))
 
 
 def test_a_penalty_is_added(mlp_case, dense):

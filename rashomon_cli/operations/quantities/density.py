@@ -11,6 +11,7 @@ from rashomon_cli.operations.quantities.matrix import (
     asked,
     by_layer,
     check_layers,
+    probing,
     products,
     searching,
 )
@@ -39,10 +40,7 @@ def _block(settings: DensityConfig) -> int:
 
 def _steps(settings: DensityConfig, sizes: Sizes) -> list[Step]:
     title = f"density: {settings.density_probes} probes of {settings.density_steps} products"
-    whole, left = divmod(settings.density_probes, _block(settings))
-    found = [products(title, whole * settings.density_steps, settings, sizes, vectors=_block(settings))]
-    if left:
-        found.append(products(title, settings.density_steps, settings, sizes, vectors=left))
+    found = probing(title, settings.density_probes, _block(settings), settings.density_steps, settings, sizes)
     if settings.density_deflate:
         count = searching(settings.density_deflate)
         found.insert(0, products(f"density: steepest pairs in about {count} products", count, settings, sizes))

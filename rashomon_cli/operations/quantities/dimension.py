@@ -17,13 +17,15 @@ from rashomon_cli.operations.quantities.matrix import (
     each_layer,
     matrix_arguments,
     one_by_one,
+    probing,
     products,
     searching,
 )
-from rashomon_cli.operations.quantities.quantity import Quantity, Sizes, taken
+from rashomon_cli.operations.quantities.quantity import Pieces, Quantity, Sizes, taken
 
 _ROUTES = ("gram", "top", "quadrature")
 _DISTANCE = 40  # products with either matrix
+_BLOCK = 4  # probes that run side by side
 
 
 class DimensionConfig(MatrixConfig):
@@ -73,8 +75,15 @@ def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
             examples = taken(settings.samples, getattr(sizes, settings.split))
             found.append(Step("dimension: a gradient, for symmetries", examples, "train", batch=examples))
         title = f"dimension by quadrature: {probes} probes of {count} products"
-        found.append(products(title, count, settings, sizes, vectors=probes))
+        found += probing(title, probes, _BLOCK, count, settings, sizes)
     return found
+
+
+def _pieces(settings: DimensionConfig) -> int:
+    """Blocks of probes, and the other routes."""
+    quadrature = "quadrature" in settings.dimension_routes
+    blocks = -(-settings.dimension_probes // _BLOCK) if quadrature else 0
+    return blocks + len(settings.dimension_routes) - quadrature
 
 
 def _gram(settings: DimensionConfig, sizes: Sizes) -> Step:
@@ -99,7 +108,8 @@ QUANTITY = Quantity(
     help="number of |λ| ≤ τ as a curve over τ, with an interval, by up to three routes",
     settings=DimensionConfig,
     subject="point",
-    measure="rashomon_cli.science.dimension:dimension",
+    measure="rashomon_cli.science.dimension:one_piece",
+    pieces=Pieces(_pieces, "rashomon_cli.science.dimension:joined", after_first=True),
     arguments=lambda s, sample: {
         **matrix_arguments(s, sample),
         "epsilon": s.dimension_epsilon,
@@ -108,6 +118,7 @@ QUANTITY = Quantity(
         "probes": s.dimension_probes,
         "steps": s.dimension_steps,
         "deflate": s.dimension_deflate,
+        "block": _BLOCK,
         "limit": s.dimension_limit,
         "symmetries": s.dimension_symmetries,
         "memory": _bytes(s),

@@ -170,6 +170,25 @@ def products(title: str, count: int, settings: MatrixConfig, sizes: Sizes, vecto
     return Step(title, count * examples, "product", vectors=vectors, batch=examples)
 
 
+def probing(title: str, probes: int, block: int, steps: int, settings: MatrixConfig, sizes: Sizes) -> list[Step]:
+    """Lanczos from random vectors, block by block.
+
+    Args:
+        title: of the steps.
+        probes: number of the vectors.
+        block: so many of them side by side.
+        steps: of each, hence products.
+        settings: which matrix.
+        sizes: of the data.
+
+    Returns:
+        The whole blocks, and what is left.
+    """
+    whole, left = divmod(probes, block)
+    found = [(whole * steps, block), (steps, left)]
+    return [products(title, count, settings, sizes, vectors) for count, vectors in found if count * vectors]
+
+
 def by_layer(step: Step, settings: LossConfig, sizes: Sizes) -> Step:
     """A step on the whole matrix as one on what is asked for, which may be each layer's block in turn.
 

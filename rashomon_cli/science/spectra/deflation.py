@@ -194,6 +194,22 @@ class Complement:
         self.rows = torch.cat([first, second])
         self.border = self._border(len(first), none if images is None else images.to(none))
 
+    @classmethod
+    def of(cls, matrix: Matrix, rows: Tensor, border: Border) -> Complement:
+        """The complement of directions of which all is known already, which takes no product.
+
+        Args:
+            matrix: H, symmetric (n, n).
+            rows: orthonormal directions (d, n), float64, on the device of the matrix.
+            border: what H does to them.
+
+        Returns:
+            H on what is orthogonal to them.
+        """
+        found = cls(matrix)
+        found.rows, found.border = rows, border
+        return found
+
     @property
     def size(self) -> int:
         """n, the length of the vectors."""

@@ -7,8 +7,8 @@ added exactly. Nothing is smoothed but for a plot: a share of the spectrum near 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -115,3 +115,16 @@ class Density:
             float(values["density_resolution"]),
             int(values["density_seed"]),
         )
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Mapping[str, Variable]]) -> Density:
+        """The density from blocks of probes that were stored, of a matrix less the same known directions.
+
+        Args:
+            blocks: of the first what :meth:`variables` gave; of the others ``density_alpha`` and ``density_beta`` do.
+
+        Returns:
+            What all of them saw.
+        """
+        alpha, beta = (np.concatenate([each[f"density_{end}"].values for each in blocks]) for end in ("alpha", "beta"))
+        return replace(cls.of(blocks[0]), alpha=alpha, beta=beta)

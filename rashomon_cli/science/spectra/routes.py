@@ -1,18 +1,23 @@
-"""The three routes to a count of eigenvalues near 0, of all directions and of those without symmetries."""
+"""The three routes to a count of eigenvalues near 0, of all directions and of those without symmetries.
+
+The one by quadrature may be gone in blocks of probes, each of which a file can hold; the others are gone at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from rashomon_cli.core.results import Array, Variable, scalar
+from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick
 from rashomon_cli.science.spectra import counting, dimensions, gram, slq
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.deflation import Complement
+from rashomon_cli.science.spectra.density import Density
 from rashomon_cli.science.spectra.dimensions import Count
 from rashomon_cli.science.spectra.matrices import Matrix
 from rashomon_cli.science.spectra.output_factors import Kind
@@ -22,6 +27,9 @@ from rashomon_cli.science.spectra.residual import residual_norm
 
 PREFIX = "dimension_"
 """Of the names of a density's variables that counts are from."""
+
+_STEEPEST = "steepest"
+_OWN, _ENDS = "route_", ("value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -77,26 +85,80 @@ class Route:
     scale: float
     variables: Mapping[str, Variable] = field(default_factory=dict)
 
+    def stored(self) -> dict[str, Variable]:
+        """The arrays that a file needs to hold for :meth:`of`."""
+        counts = {
+            f"{_OWN}{of}_{end}": series("tolerance", getattr(count, end), "1", f"directions with |λ| ≤ τ, {of}, {end}")
+            for of, count in (("all", self.count), ("less", self.less))
+            for end in _ENDS
+        }
+        taus = series("tolerance", self.count.taus, "nat", "tolerance τ")
+        scale = scalar(self.scale, "nat", "largest |λ| that was seen")
+        return {**self.variables, **counts, f"{_OWN}taus": taus, f"{_OWN}scale": scale}
 
-def by_quadrature(setting: Setting, probes: int, steps: int, deflate: int, room: int) -> Route:
-    """By stochastic Lanczos quadrature.
+    @classmethod
+    def of(cls, name: str, variables: Mapping[str, Variable]) -> Route:
+        """The route of a name that was stored."""
+        own = {n.removeprefix(_OWN): v.values for n, v in variables.items() if n.startswith(_OWN)}
+        every, less = (
+            Count(own["taus"], own[f"{of}_value"], own[f"{of}_low"], own[f"{of}_high"], name) for of in ("all", "less")
+        )
+        rest = {n: v for n, v in variables.items() if not n.startswith(_OWN)}
+        return cls(every, less, float(own["scale"]), rest)
+
+
+def a_block(
+    setting: Setting,
+    numbers: range,
+    *,
+    steps: int,
+    deflate: int,
+    room: int,
+    first: Result | None = None,
+) -> Result:
+    """What some probes of stochastic Lanczos quadrature see.
 
     Args:
         setting: what is counted.
-        probes: number of probes.
+        numbers: of the probes.
         steps: of Lanczos, for each.
-        deflate: eigenpairs of the largest |λ| that are taken out first, besides the directions of symmetries.
+        deflate: eigenpairs of the largest |λ| that are taken out with the first block, besides the directions of
+            symmetries.
         room: for so many directions of symmetries in the stored density.
+        first: what the first block gave; None for this one.
+
+    Returns:
+        For :meth:`~rashomon_cli.science.spectra.density.Density.joined`; of the first block the steepest directions
+        as a tensor.
+    """
+    if first is None:
+        most = min(deflate, setting.matrix.size - 1)
+        top = leading(setting.matrix, most, seed=setting.seed)
+        space = Complement(setting.matrix, top.vectors, setting.rows, setting.images())
+    else:
+        steepest = torch.from_numpy(np.array(first.tensors[_STEEPEST])).to(setting.rows)
+        known = Density.of(first.variables).border
+        space = Complement.of(setting.matrix, torch.cat([setting.rows, steepest]), known)
+    found = slq.density(space, len(numbers), steps, first=numbers.start, seed=setting.seed, memory=setting.memory)
+    stored = found.variables(deflate + room)
+    if first is not None:
+        return Result({name: stored[name] for name in ("density_alpha", "density_beta")})
+    return Result(stored, {_STEEPEST: space.rows[len(setting.rows) :].cpu().numpy()})
+
+
+def by_quadrature(blocks: Sequence[Mapping[str, Variable]], taus: Array) -> Route:
+    """By stochastic Lanczos quadrature.
+
+    Args:
+        blocks: what :func:`a_block` gave, in order.
+        taus: tolerances τ (m,).
 
     Returns:
         The counts, and the raw density as ``dimension_density_…``: that of ``--what density`` has other probes.
     """
-    most = min(deflate, setting.matrix.size - 1)
-    top = leading(setting.matrix, most, seed=setting.seed)
-    space = Complement(setting.matrix, top.vectors, setting.rows, setting.images())
-    found = slq.density(space, probes, steps, seed=setting.seed, memory=setting.memory)
-    count, less = (counting.count(found, setting.taus, with_symmetry=each) for each in (True, False))
-    raw = found.variables(deflate + room)
+    found = Density.joined(blocks)
+    count, less = (counting.count(found, taus, with_symmetry=each) for each in (True, False))
+    raw = found.variables(len(blocks[0]["density_known"].values))
     own = {f"{PREFIX}{n}": replace(v, dims=tuple(PREFIX + dim for dim in v.dims)) for n, v in raw.items()}
     return Route(count, less, found.scale, own)
 
