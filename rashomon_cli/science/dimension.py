@@ -113,7 +113,8 @@ def one_piece(
     except Refused as reason:
         if len(routes) == 1:
             raise
-        found = {"piece_refused": _words(reason.message, "why not by this route"), "piece_hint": _words(reason.hint or "", "what helps")}
+        why, helps = _words(reason.message, "why not by this route"), _words(reason.hint or "", "what helps")
+        found = {"piece_refused": why, "piece_hint": helps}
     about = {
         "piece_route": _words("quadrature" if isinstance(piece, range) else piece, "the route"),
         "piece_kind": _words(kind, "the matrix"),
