@@ -124,7 +124,7 @@ def one_piece(
         "piece_size": _whole(matrix.size, "number of parameters, hence of eigenvalues"),
         "piece_rank_ratio": rank_ratio(problem, point, batches, matrix.size, kind),
         "piece_asked": _whole(symmetries, "whether symmetries are to be told"),
-        "piece_symmetries": _whole(len(rows), "directions of continuous symmetries"),
+        "piece_symmetries": _whole(len(rows), "directions of continuous symmetries that were found: at least so many"),
         "piece_lacking": _words(null.lacking, "why some symmetries could not be told"),
         "piece_matvecs": _whole(matrix.matvecs, "products with one vector"),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -94,13 +96,16 @@ def test_by_layer_along_a_path_it_is_constant_or_not_in_each(zoo, at, monkeypatc
     assert list(again.metrics) == list(m), "in the same order, too"
 
 
-def test_of_all_layers_of_a_point_symmetries_are_found_once(zoo, at, monkeypatch):
+@pytest.mark.parametrize("settings", [{"by": "layer"}, {"dimension_probes": 5, "dimension_routes": "top,quadrature"}])
+def test_of_all_layers_and_pieces_of_a_point_symmetries_are_found_once(zoo, at, monkeypatch, settings):
     seen, original = [], null_directions.generators
     monkeypatch.setattr(
         null_directions, "generators", lambda p, point, *a: seen.append(point.t) or original(p, point, *a)
     )
-    measure(at(zoo), "ab", {"by": "layer", "dimension_steps": 2, "dimension_deflate": 0}, points=2)
+    measure(at(zoo), "ab", settings | {"dimension_steps": 2, "dimension_deflate": 0}, points=2)
     assert seen == [0, 1]
+    gc.collect()
+    assert null_directions._WHOLE._held is None, "the points are gone, and with them what was found there"
 
 
 def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):
@@ -150,7 +155,8 @@ def test_an_interrupted_one_goes_on_behind_the_last_piece(zoo, at, monkeypatch, 
         seen.append(options["index"])
         if seen.count(seen[-1]) == 1 and seen[-1] in (1, 2, 4):
             raise KeyboardInterrupt
-        null_directions._last = None
+        monkeypatch.setattr(null_directions, "_WHOLE", null_directions.Latest())
+        monkeypatch.setattr(null_directions, "_EVERY", null_directions.Latest())
         return original(problem, point, **options)
 
     monkeypatch.setattr(science, "one_piece", counted)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from rashomon_cli.science.problem import Batches, Point, Problem, Tick, silent
 from rashomon_cli.science.spectra.curvatures import Curvature
 from rashomon_cli.science.spectra.generators import Basis, Generators, generators
 
+T = TypeVar("T")
 _FEW = 8  # examples on which symmetries are tried
 
 
@@ -76,15 +79,26 @@ def null_directions(
     Returns:
         Those that were told, or none and why.
     """
-    try:
-        if chosen is None:
-            found = _few(problem, point, batches, memory)
-        else:  # of a block there are fewer, and they are shorter
-            found = _of_point(problem, point, batches).within(chosen)
-        basis = found.basis(memory)
+    if chosen is None:
+        return _WHOLE.at(problem, point, memory, lambda: _told(problem, point, batches, memory))
+    try:  # of a block there are fewer, and they are shorter
+        every = _EVERY.at(problem, point, math.inf, lambda: _few(problem, point, batches, math.inf))
+        return _based(every.within(chosen), memory)
     except Refused as refusal:
-        return none(problem.layout.total if chosen is None else int(chosen.sum()), refusal.message)
-    return NullDirections(basis.rows, found.lacking, len(found.kinds) if len(basis.rows) else 0, (found, basis))
+        return none(int(chosen.sum()), refusal.message)
+
+
+def none(size: int, why: str) -> NullDirections:
+    """No directions over n parameters."""
+    return NullDirections(torch.zeros(0, size, dtype=torch.float64), why)
+
+
+def _told(problem: Problem, point: Point, batches: Batches, memory: int) -> NullDirections:
+    """The directions in all parameters, or none and why."""
+    try:
+        return _based(_few(problem, point, batches, memory), memory)
+    except Refused as refusal:
+        return none(problem.layout.total, refusal.message)
 
 
 def _few(problem: Problem, point: Point, batches: Batches, memory: float) -> Generators:
@@ -93,17 +107,38 @@ def _few(problem: Problem, point: Point, batches: Batches, memory: float) -> Gen
     return generators(problem, point, x[:_FEW], y[:_FEW], memory)
 
 
-_last: tuple[weakref.ref[Problem], weakref.ref[Point], Generators] | None = None
+def _based(found: Generators, memory: int) -> NullDirections:
+    """Generators with a basis of them.
+
+    Raises:
+        Refused: if it does not fit into the memory.
+    """
+    basis = found.basis(memory)
+    return NullDirections(basis.rows, found.lacking, len(found.kinds) if len(basis.rows) else 0, (found, basis))
 
 
-def _of_point(problem: Problem, point: Point, batches: Batches) -> Generators:
-    """All generators of a point; those of the last one are kept, since one layer after the other asks for them."""
-    global _last
-    if _last is None or _last[0]() is not problem or _last[1]() is not point:
-        _last = weakref.ref(problem), weakref.ref(point), _few(problem, point, batches, math.inf)
-    return _last[2]
+class Latest(Generic[T]):
+    """What was found at a point, until it is asked for at another or the point is gone.
+
+    A quantity that is measured in pieces, or layer by layer, asks again and again.
+    """
+
+    def __init__(self) -> None:
+        self._held: tuple[weakref.ref[Problem], weakref.ref[Point], float, T] | None = None
+
+    def at(self, problem: Problem, point: Point, memory: float, find: Callable[[], T]) -> T:
+        """What was found there within some memory, or is found now."""
+        held = self._held
+        if held is not None and held[0]() is problem and held[1]() is point and held[2] == memory:
+            return held[3]
+        self._held = held = None  # before another is found: each may be large
+        found = find()
+        self._held = weakref.ref(problem), weakref.ref(point, self._drop), memory, found
+        return found
+
+    def _drop(self, _: object = None) -> None:
+        self._held = None
 
 
-def none(size: int, why: str) -> NullDirections:
-    """No directions over n parameters."""
-    return NullDirections(torch.zeros(0, size, dtype=torch.float64), why)
+_WHOLE: Latest[NullDirections] = Latest()
+_EVERY: Latest[Generators] = Latest()
