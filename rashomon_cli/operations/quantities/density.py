@@ -9,8 +9,8 @@ from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.matrix import (
     SpectrumConfig,
     asked,
-    by_layer,
     check_layers,
+    each_layer,
     probing,
     products,
     searching,
@@ -44,7 +44,7 @@ def _steps(settings: DensityConfig, sizes: Sizes) -> list[Step]:
     if settings.density_deflate:
         count = searching(settings.density_deflate)
         found.insert(0, products(f"density: steepest pairs in about {count} products", count, settings, sizes))
-    return [by_layer(step, settings, sizes) for step in found]
+    return found
 
 
 QUANTITY = Quantity(
@@ -64,7 +64,7 @@ QUANTITY = Quantity(
         "block": _block(s),
         "seed": sample.seed,
     },
-    steps=_steps,
+    steps=each_layer(_steps),
     check=check_layers,
     default=False,
 )

@@ -189,18 +189,20 @@ def probing(title: str, probes: int, block: int, steps: int, settings: MatrixCon
     return [products(title, count, settings, sizes, vectors) for count, vectors in found if count * vectors]
 
 
-def by_layer(step: Step, settings: LossConfig, sizes: Sizes) -> Step:
-    """A step on the whole matrix as one on what is asked for, which may be each layer's block in turn.
+def each_layer(steps: Callable[[C, Sizes], list[Step]]) -> Callable[[C, Sizes], list[Step]]:
+    """Steps of a quantity on the whole matrix as those on what is asked for, which may be each layer's block in turn.
 
     A product with a block takes about as long as one with the whole: the loss is that of the whole network.
     """
-    if settings.by == "whole" or sizes.layout is None:
-        return step
-    count = len(layers_of(settings, sizes.layout))
-    title = f"{step.title} for each of {counted(count, 'layer')}"
-    return replace(step, title=title, forward_passes=count * step.forward_passes)
 
+    def asked_for(settings: C, sizes: Sizes) -> list[Step]:
+        found = steps(settings, sizes)
+        if settings.by == "whole" or sizes.layout is None:
+            return found
+        count = len(layers_of(settings, sizes.layout))
+        words = f"for each of {counted(count, 'layer')}"
+        return [
+            replace(step, title=f"{step.title} {words}", forward_passes=count * step.forward_passes) for step in found
+        ]
 
-def each_layer(steps: Callable[[C, Sizes], list[Step]]) -> Callable[[C, Sizes], list[Step]]:
-    """Steps of a quantity as those of what is asked for, see :func:`by_layer`."""
-    return lambda settings, sizes: [by_layer(step, settings, sizes) for step in steps(settings, sizes)]
+    return asked_for

@@ -9,8 +9,8 @@ from rashomon_cli.operations.plan import Step
 from rashomon_cli.operations.quantities.matrix import (
     SpectrumConfig,
     asked,
-    by_layer,
     check_layers,
+    each_layer,
     products,
     searching,
 )
@@ -50,7 +50,7 @@ def _steps(settings: TopConfig, sizes: Sizes) -> list[Step]:
         return [products(title, count, settings, sizes)]
     count = searching(settings.top_k + settings.top_bottom)
     title = f"top: {settings.top_k} eigenvalues in about {count} products"
-    return [by_layer(products(title, count, settings, sizes), settings, sizes)]
+    return [products(title, count, settings, sizes)]
 
 
 QUANTITY = Quantity(
@@ -67,7 +67,7 @@ QUANTITY = Quantity(
         "limit": s.top_products,
         "seed": sample.seed,
     },
-    steps=_steps,
+    steps=each_layer(_steps),
     check=check_layers,
     turning="rashomon_cli.science.spectrum:turning",
     default=False,
