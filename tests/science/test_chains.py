@@ -54,6 +54,17 @@ def test_noise_of_each_draw_does_not_hide_that_a_chain_is_slow():
     assert np.median([each.blocks for each in found]) == pytest.approx((25 / 31 + 0.88) / variance, rel=0.3)
 
 
+def test_a_chain_that_is_slow_for_its_draws_shows_in_the_means_of_halves():
+    """A chain that forgets in 100 steps, 500 draws and noise of variance 64; without, 360 intervals of 400 hold."""
+    inside = 0
+    for seed in range(400):
+        noise = 8 * np.random.default_rng(1000 + seed).standard_normal((4, 500))
+        found = chain_mean(autoregressive(0.99, 4, 500, seed) + noise)
+        inside += abs(found.value) <= found.half_width
+    # Three standard deviations of 400 tries at 95 %.
+    assert 367 <= inside <= 400
+
+
 def test_chains_that_stay_apart_count_little_more_than_once_each():
     draws = autoregressive(0.0, 4, 500, seed=2) * 0.01 + np.array([[0.0], [1.0], [2.0], [3.0]])
     found = chain_mean(draws)
