@@ -24,21 +24,21 @@ _SOON = 0.05  # seconds, after which the main thread has left what could not rai
 def kept() -> Iterator[None]:
     """Within the block, an interruption that the interpreter dropped comes again, until it is raised."""
     before = sys.unraisablehook
-    waiting: list[threading.Timer] = []
+    waiting: threading.Timer | None = None
 
     def report(dropped: UnraisableHookArgs) -> None:
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        nonlocal waiting
+        if dropped.exc_type is None or not issubclass(dropped.exc_type, KeyboardInterrupt):
             before(dropped)
-            return
-        timer = threading.Timer(_SOON, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-        timer.daemon = True
-        timer.start()
-        waiting.append(timer)
+        elif waiting is None or not waiting.is_alive():  # two that were dropped come again as one
+            waiting = threading.Timer(_SOON, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+            waiting.daemon = True
+            waiting.start()
 
     sys.unraisablehook = report
     try:
         yield
     finally:
         sys.unraisablehook = before
-        for timer in waiting:
-            timer.cancel()
+        if waiting is not None:
+            waiting.cancel()

@@ -6,7 +6,9 @@ It is measured in pieces, each of which can be kept.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,40 @@ from rashomon_cli.science.spectra.routes import Route, Setting, a_block, by_gram
 
 ROUTES = ("gram", "top", "quadrature")
 MEMORY = 2**31
+_SPENT = "products of the matrix with one vector"
+
+
+def dimension(
+    problem: Problem,
+    point: Point,
+    *,
+    routes: Collection[str] = ROUTES,
+    probes: int = 8,
+    block: int = 4,
+    **options: Any,
+) -> Result:
+    """How many eigenvalues of a curvature count as zero; :func:`one_piece` for each piece, then :func:`joined`.
+
+    Args:
+        problem: the model and loss.
+        point: where; BatchNorm frozen.
+        routes: of :data:`ROUTES`.
+        probes: of the quadrature.
+        block: probes of a piece.
+        options: further ones of :func:`one_piece`.
+
+    Returns:
+        What :func:`joined` says.
+
+    Raises:
+        Refused: if no route can be gone.
+        UsageError: if no layer matches.
+    """
+    found: list[Result] = []
+    for index in range(len(pieces(routes, probes, block))):
+        own: dict[str, Any] = {"routes": routes, "probes": probes, "block": block, "first": found[0] if found else None}
+        found.append(one_piece(problem, point, index=index, **own, **options))
+    return joined(found)
 
 
 def pieces(routes: Collection[str], probes: int, block: int) -> list[str | range]:
@@ -105,7 +141,7 @@ def one_piece(
     try:
         if isinstance(piece, range):
             if first is not None and "piece_refused" in first.variables:
-                return first
+                return replace(first, variables={**first.variables, "piece_matvecs": _whole(0, _SPENT)})
             seen = a_block(setting, piece, steps=steps, deflate=deflate, room=null.most, first=first)
             found, tensors = seen.variables, seen.tensors
         else:
@@ -126,7 +162,7 @@ def one_piece(
         "piece_asked": _whole(symmetries, "whether symmetries are to be told"),
         "piece_symmetries": _whole(len(rows), "directions of continuous symmetries that were found: at least so many"),
         "piece_lacking": _words(null.lacking, "why some symmetries could not be told"),
-        "piece_matvecs": _whole(matrix.matvecs, "products with one vector"),
+        "piece_matvecs": _whole(matrix.matvecs, _SPENT),
     }
     return Result({**about, **found}, tensors)
 
@@ -193,7 +229,7 @@ def joined(found: Sequence[Result]) -> Result:
     for route in gone:
         variables |= {n: v for n, v in route.variables.items() if not n.startswith("piece_")}
     spent = sum(int(each.variables["piece_matvecs"].values) for each in found)
-    return Result({**variables, "matvecs": _whole(spent, "products with one vector")})
+    return Result({**variables, "matvecs": _whole(spent, _SPENT)})
 
 
 def _whole(value: int | bool, about: str) -> Variable:

@@ -46,6 +46,15 @@ class Parts:
         self._parts_folder.mkdir(exist_ok=True)
         hdf5.save_part(self._parts_folder / f"{key}.h5", result)
 
+    def drop(self, prefix: str) -> None:
+        """Delete the steps whose keys begin so, as one that was saved stands for all of them.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        for path in self._parts_folder.glob(f"{prefix}*.h5"):
+            path.unlink()
+
 
 class LockedParts(Parts):
     """Saved steps that only this process may change, until the ``with`` block ends; what was saved stays.

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from rashomon_cli.core.errors import UsageError
+from rashomon_cli.core.errors import Refused, UsageError
 from rashomon_cli.core.options import build
 from rashomon_cli.operations.probe import ProbeConfig, plan, probe
 from rashomon_cli.operations.quantities.density import DensityConfig
 from rashomon_cli.operations.quantities.dimension import DimensionConfig
+from rashomon_cli.operations.train import TrainConfig, train
 from rashomon_cli.science import dimension as science
 from rashomon_cli.science.spectra import null_directions
+from rashomon_cli.science.spectra.generators import Generators
 
 QUICK = {"dimension_routes": "quadrature", "dimension_probes": 2, "dimension_steps": 10, "dimension_deflate": 3}
 NAMES = ("tau", "dimension", "dimension_low", "dimension_high", "dimension_route", "matvecs")
@@ -96,16 +98,21 @@ def test_by_layer_along_a_path_it_is_constant_or_not_in_each(zoo, at, monkeypatc
     assert list(again.metrics) == list(m), "in the same order, too"
 
 
-@pytest.mark.parametrize("settings", [{"by": "layer"}, {"dimension_probes": 5, "dimension_routes": "top,quadrature"}])
+@pytest.mark.parametrize(
+    "settings", [{"by": "layer", "dimension_probes": 5}, {"dimension_probes": 5, "dimension_routes": "top,quadrature"}]
+)
 def test_of_all_layers_and_pieces_of_a_point_symmetries_are_found_once(zoo, at, monkeypatch, settings):
-    seen, original = [], null_directions.generators
+    seen, bases, original, basis = [], [], null_directions.generators, Generators.basis
     monkeypatch.setattr(
         null_directions, "generators", lambda p, point, *a: seen.append(point.t) or original(p, point, *a)
     )
+    monkeypatch.setattr(Generators, "basis", lambda self, memory: bases.append(1) or basis(self, memory))
     measure(at(zoo), "ab", settings | {"dimension_steps": 2, "dimension_deflate": 0}, points=2)
     assert seen == [0, 1]
+    assert len(bases) == 2 * (3 if "by" in settings else 1)
     gc.collect()
-    assert null_directions._WHOLE._held is None, "the points are gone, and with them what was found there"
+    held = null_directions._DIRECTIONS._held, null_directions._GENERATORS._held
+    assert held == (None, None), "the points are gone, and with them what was found there"
 
 
 def test_a_path_has_a_list_of_them_and_says_whether_it_is_constant(zoo, at):
@@ -155,8 +162,8 @@ def test_an_interrupted_one_goes_on_behind_the_last_piece(zoo, at, monkeypatch, 
         seen.append(options["index"])
         if seen.count(seen[-1]) == 1 and seen[-1] in (1, 2, 4):
             raise KeyboardInterrupt
-        monkeypatch.setattr(null_directions, "_WHOLE", null_directions.Latest())
-        monkeypatch.setattr(null_directions, "_EVERY", null_directions.Latest())
+        null_directions._DIRECTIONS.drop()
+        null_directions._GENERATORS.drop()
         return original(problem, point, **options)
 
     monkeypatch.setattr(science, "one_piece", counted)
@@ -239,3 +246,56 @@ def test_memory_is_in_gib_and_bounds_routes_and_symmetries(zoo, at):
     assert "dimension_memory" not in build(DimensionConfig, {"dimension_memory": 2}).record()
     with pytest.raises(UsageError, match="dimension-memory"):
         build(DimensionConfig, {"dimension_memory": 0})
+
+
+ONCE = """
+import torch
+from torch import nn
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient):
+        return 2 * context.saved_tensors[0] * gradient
+
+
+class Squares(nn.Module):
+    def forward(self, x):
+        return Square.apply(x)
+
+
+def network(input_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Squares(), nn.Linear(4, num_classes))
+"""
+
+
+def test_where_every_route_is_refused_nothing_is_left(zoo, at, tmp_path):
+    (tmp_path / "once.py").write_text(ONCE)
+    settings = {"model": f"{tmp_path}/once.py:network", "data": "digits(train=100)", "epochs": 1, "lr": 1e-3}
+    context = at(zoo)
+    name = train(context, build(TrainConfig, settings)).name
+    before = {run.id for run in zoo.runs()}
+    with pytest.raises(Refused, match="no second derivative"):
+        measure(context, name, {"dimension_routes": "top,quadrature", "dimension_probes": 9, "samples": 20})
+    assert {run.id for run in zoo.runs()} == before
+    assert {path.name for path in (zoo.root / "runs").iterdir()} == before
+
+
+def test_a_point_that_is_finished_keeps_no_pieces(zoo, at, monkeypatch):
+    original = science.one_piece
+
+    def counted(problem, point, **options):
+        if point.t == 1:
+            raise KeyboardInterrupt
+        return original(problem, point, **options)
+
+    monkeypatch.setattr(science, "one_piece", counted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(at(zoo), "ab", {"dimension_probes": 5}, points=2)
+    assert [path.name for path in zoo.root.glob("runs/*/parts/*")] == ["dimension-0.h5"]

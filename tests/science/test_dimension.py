@@ -13,22 +13,13 @@ from torch import nn
 from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import series, stack
 from rashomon_cli.figures.dimension import dimension as draw
-from rashomon_cli.science.dimension import joined, one_piece, pieces
+from rashomon_cli.science.dimension import dimension
 from rashomon_cli.science.problem import Point, squared_error
 from rashomon_cli.science.spectra.along import along
 from rashomon_cli.science.spectra.generators import generators
 from rashomon_cli.sources.models.mlp import mlp
 
 TAU = {"epsilon": 0.01, "step": 1.0}
-
-
-def dimension(problem, point, *, routes=("gram", "top", "quadrature"), probes=8, block=4, **options):
-    """All pieces, joined."""
-    found = []
-    for index in range(len(pieces(routes, probes, block))):
-        own = {"routes": routes, "probes": probes, "block": block, "first": found[0] if found else None}
-        found.append(one_piece(problem, point, index=index, **own, **options))
-    return joined(found)
 
 
 def values(result):
@@ -106,6 +97,8 @@ def test_of_a_matrix_that_is_not_finite_nothing_is_counted(mlp_case):
     assert "not finite" in found["dimension_quadrature_refused"]
     assert math.isnan(found["dimension"])
     assert (found["dimension_low"], found["dimension_high"]) == (0, len(point.theta))
+    more = values(dimension(problem, lost, routes=["top", "quadrature"], **options | {"probes": 40}))
+    assert more["matvecs"] - found["matvecs"] == 0, "the first block tells that there is nothing to find"
 
 
 def test_a_penalty_is_added(mlp_case, dense):

@@ -224,6 +224,7 @@ class Work:
                     with others.blamed(self.others[quantity.name], self.subject.label):
                         kept = self._at_point(job, places, quantity, point, key)
                     job.save(key, kept)
+                    job.drop(f"{key}-")
                 found[quantity.name].append(kept)
         return found
 
@@ -255,7 +256,8 @@ class Work:
             if piece is None:
                 before = {"first": found[0]} if found and quantity.pieces.after_first else {}
                 piece = measure(index=number, **before)
-                job.save(f"{key}-{number}", piece)
+                if quantity.pieces.lasting(piece):
+                    job.save(f"{key}-{number}", piece)
             found.append(piece)
         return quantity.pieces.load()(found)
 

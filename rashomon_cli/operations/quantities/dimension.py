@@ -109,7 +109,12 @@ QUANTITY = Quantity(
     settings=DimensionConfig,
     subject="point",
     measure="rashomon_cli.science.dimension:one_piece",
-    pieces=Pieces(_pieces, "rashomon_cli.science.dimension:joined", after_first=True),
+    pieces=Pieces(
+        _pieces,
+        "rashomon_cli.science.dimension:joined",
+        after_first=True,
+        lasting=lambda piece: "piece_refused" not in piece.variables,
+    ),
     arguments=lambda s, sample: {
         **matrix_arguments(s, sample),
         "epsilon": s.dimension_epsilon,

@@ -87,11 +87,13 @@ class Pieces:
         count: settings → how many there are.
         join: ``module:function`` of ``science``: Results of all pieces, in order → Result of the quantity.
         after_first: whether the others are called with the Result of the ``first``.
+        lasting: whether a Result is kept; one that only says why there is none is tried again by the next call.
     """
 
     count: Callable[[Any], int]
     join: str
     after_first: bool = False
+    lasting: Callable[[Result], bool] = lambda piece: True
 
     def load(self) -> Callable[..., Result]:
         """Import the function that joins them."""

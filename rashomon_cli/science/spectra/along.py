@@ -22,7 +22,7 @@ def along(variables: Mapping[str, Variable]) -> Result:
     their bounds. The narrower is taken. All comparisons hold together with the probability of a single interval.
 
     Args:
-        variables: of :func:`~rashomon_cli.science.dimension.dimension`, stacked along t, and ``t``, the positions.
+        variables: of :func:`~rashomon_cli.science.dimension.joined`, stacked along t, and ``t``, the positions.
 
     Returns:
         What :func:`~rashomon_cli.science.spectra.constancy.result` gives of all directions and, if these were counted,

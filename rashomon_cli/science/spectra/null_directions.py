@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,13 +80,8 @@ def null_directions(
     Returns:
         Those that were told, or none and why.
     """
-    if chosen is None:
-        return _WHOLE.at(problem, point, memory, lambda: _told(problem, point, batches, memory))
-    try:  # of a block there are fewer, and they are shorter
-        every = _EVERY.at(problem, point, math.inf, lambda: _few(problem, point, batches, math.inf))
-        return _based(every.within(chosen), memory)
-    except Refused as refusal:
-        return none(int(chosen.sum()), refusal.message)
+    key = memory, None if chosen is None else np.packbits(chosen.cpu().numpy()).tobytes()
+    return _DIRECTIONS.at(problem, point, key, lambda: _told(problem, point, batches, chosen, memory))
 
 
 def none(size: int, why: str) -> NullDirections:
@@ -93,12 +89,17 @@ def none(size: int, why: str) -> NullDirections:
     return NullDirections(torch.zeros(0, size, dtype=torch.float64), why)
 
 
-def _told(problem: Problem, point: Point, batches: Batches, memory: int) -> NullDirections:
-    """The directions in all parameters, or none and why."""
+def _told(problem: Problem, point: Point, batches: Batches, chosen: Tensor | None, memory: int) -> NullDirections:
+    """The directions in all parameters or in a block, or none and why."""
     try:
-        return _based(_few(problem, point, batches, memory), memory)
+        if chosen is None:
+            found = _few(problem, point, batches, memory)
+        else:  # of a block there are fewer, and they are shorter
+            found = _every(problem, point, batches).within(chosen)
+        basis = found.basis(memory)
     except Refused as refusal:
-        return none(problem.layout.total, refusal.message)
+        return none(problem.layout.total if chosen is None else int(chosen.sum()), refusal.message)
+    return NullDirections(basis.rows, found.lacking, len(found.kinds) if len(basis.rows) else 0, (found, basis))
 
 
 def _few(problem: Problem, point: Point, batches: Batches, memory: float) -> Generators:
@@ -107,38 +108,48 @@ def _few(problem: Problem, point: Point, batches: Batches, memory: float) -> Gen
     return generators(problem, point, x[:_FEW], y[:_FEW], memory)
 
 
-def _based(found: Generators, memory: int) -> NullDirections:
-    """Generators with a basis of them.
+def _every(problem: Problem, point: Point, batches: Batches) -> Generators:
+    """Generators, however many; one block after the other asks for them.
 
     Raises:
-        Refused: if it does not fit into the memory.
+        Refused: if they cannot be found.
     """
-    basis = found.basis(memory)
-    return NullDirections(basis.rows, found.lacking, len(found.kinds) if len(basis.rows) else 0, (found, basis))
+
+    def find() -> Generators | Refused:
+        try:
+            return _few(problem, point, batches, math.inf)
+        except Refused as refusal:
+            return refusal
+
+    found = _GENERATORS.at(problem, point, None, find)
+    if isinstance(found, Refused):
+        raise Refused(found.message, found.hint)
+    return found
 
 
 class Latest(Generic[T]):
-    """What was found at a point, until it is asked for at another or the point is gone.
+    """What was found at a point last, until something else is asked for or the point is collected.
 
     A quantity that is measured in pieces, or layer by layer, asks again and again.
     """
 
     def __init__(self) -> None:
-        self._held: tuple[weakref.ref[Problem], weakref.ref[Point], float, T] | None = None
+        self._held: tuple[weakref.ref[Problem], weakref.ref[Point], object, T] | None = None
 
-    def at(self, problem: Problem, point: Point, memory: float, find: Callable[[], T]) -> T:
-        """What was found there within some memory, or is found now."""
+    def at(self, problem: Problem, point: Point, key: object, find: Callable[[], T]) -> T:
+        """What was found there by some key, or is found now."""
         held = self._held
-        if held is not None and held[0]() is problem and held[1]() is point and held[2] == memory:
+        if held is not None and held[0]() is problem and held[1]() is point and held[2] == key:
             return held[3]
         self._held = held = None  # before another is found: each may be large
         found = find()
-        self._held = weakref.ref(problem), weakref.ref(point, self._drop), memory, found
+        self._held = weakref.ref(problem), weakref.ref(point, self.drop), key, found
         return found
 
-    def _drop(self, _: object = None) -> None:
+    def drop(self, _: object = None) -> None:
+        """Hold it no longer."""
         self._held = None
 
 
-_WHOLE: Latest[NullDirections] = Latest()
-_EVERY: Latest[Generators] = Latest()
+_DIRECTIONS: Latest[NullDirections] = Latest()
+_GENERATORS: Latest[Generators | Refused] = Latest()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rashomon_cli.core.errors import Refused
 from rashomon_cli.core.results import Array, Result, Variable, scalar, series
 from rashomon_cli.science.problem import Batches, Point, Problem, Tick
 from rashomon_cli.science.spectra import counting, dimensions, gram, slq
@@ -130,12 +131,17 @@ def a_block(
     Returns:
         For :meth:`~rashomon_cli.science.spectra.density.Density.joined`; of the first block the steepest directions
         as a tensor.
+
+    Raises:
+        Refused: if the matrix is not finite, or the first block knew other directions.
     """
     if first is None:
         most = min(deflate, setting.matrix.size - 1)
         top = leading(setting.matrix, most, seed=setting.seed)
         space = Complement(setting.matrix, top.vectors, setting.rows, setting.images())
     else:
+        if len(setting.rows) != int(first.variables["density_symmetries"].values):
+            raise Refused("other symmetries were found when the measurement began", "make it again: --again")
         steepest = torch.from_numpy(np.array(first.tensors[_STEEPEST])).to(setting.rows)
         known = Density.of(first.variables).border
         space = Complement.of(setting.matrix, torch.cat([setting.rows, steepest]), known)
