@@ -19,11 +19,17 @@ rashomon train $narrow --seed 1 --name narrow-a
 rashomon train $narrow --seed 2 --name narrow-b
 rashomon connect narrow-a narrow-b --bend 1 --epochs 90 --name narrow-path-long
 quadrature="--what dimension --dimension-routes quadrature --dimension-steps 40"
-rashomon probe narrow-path-long --points 3 $quadrature --samples 5000 --dimension-probes 3 --dimension-memory 5 --name narrow-dimension
+rashomon probe narrow-path-long --points 5 $quadrature --samples 5000 --dimension-probes 3 --name narrow-dimension
 rashomon probe narrow-path-long@0.5 --what reach,flat --reach-samples 2000 --reach-matrix-samples 1000 --reach-near-null 3 --reach-degree 60 \
     --flat-samples 500 --flat-near-null 4 --flat-degree 60 --flat-steps 60 --flat-ood mnist --name narrow-flat
 rashomon probe narrow-path-long@0.5 --what density --samples 5000 --density-probes 2 --density-steps 40 --name narrow-density
+child="--model preresnet20(width=4) --data cifar10(train=5000) --augment none --eval-samples 1000 --init narrow-a --lr 0.02 --epochs 30"
+rashomon train $child --seed 11 --name ridge-a
+rashomon train $child --seed 12 --name ridge-b
+rashomon connect ridge-a ridge-b --bend 1 --epochs 30 --name ridge
+rashomon probe ridge --points 3 $quadrature --samples 5000 --dimension-probes 3 --name ridge-dimension
 rashomon plot narrow-dimension -q
+rashomon plot ridge-dimension -q
 rashomon plot narrow-flat -q
 rashomon probe bridge@0.5 --what dimension --samples 512 --dimension-routes gram,quadrature --dimension-memory 8 --dimension-probes 3 --dimension-steps 50 --name middle-512
 rashomon probe bridge@0.5 $quadrature --samples 2048 --dimension-probes 2 --name middle-2048

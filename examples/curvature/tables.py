@@ -109,6 +109,16 @@ def dimensions(run: Run) -> str:
     return table(["t", *(f"{t:g}" for t in m["t"])], rows)
 
 
+def ridge(run: Run, path: Run) -> str:
+    """The same along a curve that stays within ε, with the losses that say so."""
+    curve = path.measurements()["curve"]
+    losses, at = curve["train_loss"].values, curve["t"].values
+    places = [int(np.argmin(abs(at - t))) for t in run.metrics["t"]]
+    own = ["train loss [nat]", *(number(losses[place], 3) for place in places)]
+    heads, rule, *rows = dimensions(run).split("\n")
+    return "\n".join([heads, rule, table(own, []).split("\n")[0], *rows])
+
+
 def density(run: Run) -> str:
     m = run.metrics
     share = " to ".join(number(100 * m[f"negative_mass_{end}"], 2) for end in ("low", "high"))
@@ -182,7 +192,12 @@ def ledger(run: Run) -> str:
 
 def models(runs: dict[str, Run]) -> str:
     rows = []
-    for path, names in (("narrow-path-long", ("narrow-a", "narrow-b")), ("fit-path", ("fit-a", "fit-b"))):
+    paths = {
+        "narrow-path-long": ("narrow-a", "narrow-b"),
+        "ridge": ("ridge-a", "ridge-b"),
+        "fit-path": ("fit-a", "fit-b"),
+    }
+    for path, names in paths.items():
         for name in names:
             m = runs[name].metrics
             barrier = number(runs[path].metrics["curve_barrier_loss"], 3)
@@ -194,7 +209,8 @@ def models(runs: dict[str, Run]) -> str:
 
 MINUTES = {  # of processor time of one thread, as the operating system told them; not in the runs
     "fit-spectrum": 22,
-    "narrow-dimension": 69,
+    "narrow-dimension": 127,
+    "ridge-dimension": 78,
     "narrow-density": 14,
     "narrow-flat": 17,
     "middle-512": 22,
@@ -207,6 +223,7 @@ def costs(runs: dict[str, Run]) -> str:
     images = {
         "fit-spectrum": "512",
         "narrow-dimension": "5,000",
+        "ridge-dimension": "5,000",
         "narrow-density": "5,000",
         "narrow-flat": "500 and 1,000",
         "middle-512": "512",
@@ -228,6 +245,7 @@ def blocks(root: Path) -> dict[str, str]:
         "models": models(runs),
         "pairs": pairs(runs["bridge-spectrum"], runs["fit-spectrum"]),
         "dimensions": dimensions(runs["narrow-dimension"]),
+        "ridge": ridge(runs["ridge-dimension"], runs["ridge"]),
         "density": density(runs["narrow-density"]),
         "reaches": reaches(runs["narrow-flat"]),
         "ledger": ledger(runs["narrow-flat"]),
