@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,11 +46,11 @@ class Constancy:
         if self.differs.any():
             places = ", ".join(f"{t:g}" for t in self.ts[self.differs])
             first = self.value[self.differs][0]
-            return f"not constant: another than at t = {self.ts[0]:g} at t = {places}; first by {first:+.4g}"
+            return f"not constant: another than at t = {self.ts[0]:g} at t = {places}; first by {first:+,.0f}"
         if not np.isfinite(self.high - self.low).all():
             return "whether it is constant cannot be told from so few probes"
-        most = max(0.0, float(np.max(np.maximum(-self.low, self.high))))
-        return f"no difference is shown: nowhere can it be more than {most:.4g} from that at t = {self.ts[0]:g}"
+        most = max(0, math.ceil(np.max(np.maximum(-self.low, self.high))))
+        return f"no difference is shown: nowhere can it be more than {most:,.0f} from that at t = {self.ts[0]:g}"
 
 
 def level(points: int, overall: float = LEVEL) -> float:
