@@ -92,7 +92,8 @@ def interval(metrics: dict, name: str, index: int | None = None) -> str:
     return words if value is None or math.isnan(value) else f"{value:,.0f} ({words})"
 
 
-def dimensions(run: Run) -> str:
+def dimensions(run: Run, path: Run | None = None) -> str:
+    """Counts along a curve; with the path's losses where its positions are among those of the run."""
     m, arrays = run.metrics, run.measurements()["probe"]
     places = range(len(m["t"]))
     (one,) = np.flatnonzero(np.isclose(arrays["dimension_curve_taus"].values[0], 1.0))
@@ -106,17 +107,11 @@ def dimensions(run: Run) -> str:
         ["\\|λ\\| ≤ 1 nat", *(interval(above, "dimension", n) for n in places)],
         ["products", *(str(each) for each in m["matvecs"])],
     ]
+    if path is not None:
+        curve = path.measurements()["curve"]
+        at = [int(np.flatnonzero(np.isclose(curve["t"].values, t))[0]) for t in m["t"]]
+        rows.insert(0, ["train loss [nat]", *(number(each, 3) for each in curve["train_loss"].values[at])])
     return table(["t", *(f"{t:g}" for t in m["t"])], rows)
-
-
-def ridge(run: Run, path: Run) -> str:
-    """The same along a curve that stays within ε, with the losses that say so."""
-    curve = path.measurements()["curve"]
-    losses, at = curve["train_loss"].values, curve["t"].values
-    places = [int(np.argmin(abs(at - t))) for t in run.metrics["t"]]
-    own = ["train loss [nat]", *(number(losses[place], 3) for place in places)]
-    heads, rule, *rows = dimensions(run).split("\n")
-    return "\n".join([heads, rule, table(own, []).split("\n")[0], *rows])
 
 
 def density(run: Run) -> str:
@@ -245,7 +240,7 @@ def blocks(root: Path) -> dict[str, str]:
         "models": models(runs),
         "pairs": pairs(runs["bridge-spectrum"], runs["fit-spectrum"]),
         "dimensions": dimensions(runs["narrow-dimension"]),
-        "ridge": ridge(runs["ridge-dimension"], runs["ridge"]),
+        "ridge": dimensions(runs["ridge-dimension"], runs["ridge"]),
         "density": density(runs["narrow-density"]),
         "reaches": reaches(runs["narrow-flat"]),
         "ledger": ledger(runs["narrow-flat"]),

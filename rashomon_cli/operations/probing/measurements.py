@@ -223,8 +223,7 @@ class Work:
                     point = point or places.at(t)
                     with others.blamed(self.others[quantity.name], self.subject.label):
                         kept = self._at_point(job, places, quantity, point, key)
-                    job.save(key, kept)
-                    job.drop(f"{key}-")
+                    _keep(job, key, kept)
                 found[quantity.name].append(kept)
         return found
 
@@ -242,7 +241,7 @@ class Work:
             kept = job.part(own)
             if kept is None:
                 kept = self._in_pieces(job, quantity, partial(measure, layers=layer), own)
-                job.save(own, kept)
+                _keep(job, own, kept)
             found[layer] = kept
         return in_layers(found)
 
@@ -274,6 +273,12 @@ class Work:
         positions = [t for t in self.ts if t is not None]
         options = quantity.arguments(self.of(quantity), self._sample(quantity, places))
         return quantity.load()(places.path, positions, **options)
+
+
+def _keep(job: Job, key: str, result: Result) -> None:
+    """Save what stands for all its layers and pieces, which go."""
+    job.save(key, result)
+    job.drop(f"{key}-")
 
 
 def _only(variable: Variable) -> Variable:

@@ -80,10 +80,9 @@ def _steps(settings: DimensionConfig, sizes: Sizes) -> list[Step]:
 
 
 def _pieces(settings: DimensionConfig) -> int:
-    """Blocks of probes, and the other routes."""
-    quadrature = "quadrature" in settings.dimension_routes
-    blocks = -(-settings.dimension_probes // _BLOCK) if quadrature else 0
-    return blocks + len(settings.dimension_routes) - quadrature
+    from rashomon_cli.science.dimension import pieces
+
+    return len(pieces(settings.dimension_routes, settings.dimension_probes, _BLOCK))
 
 
 def _gram(settings: DimensionConfig, sizes: Sizes) -> Step:
